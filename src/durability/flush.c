@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "durability/flush.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <time.h>
+
+#include "engine/engine.h"
+
+struct flush_counts flush_totals;
+
+static uint64_t now_nsec(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static void count(struct flush_counts *c, bool honoured, uint64_t nsec)
+{
+	atomic_fetch_add_explicit(&c->received, 1, memory_order_relaxed);
+	if (honoured) {
+		atomic_fetch_add_explicit(&c->honoured, 1, memory_order_relaxed);
+		atomic_fetch_add_explicit(&c->nsec, nsec, memory_order_relaxed);
+	} else {
+		atomic_fetch_add_explicit(&c->dropped, 1, memory_order_relaxed);
+	}
+}
+
+void flush_count_write(struct flush_state *f, bool honoured, uint64_t nsec)
+{
+	count(&f->counts, honoured, nsec);
+	count(&flush_totals, honoured, nsec);
+}
+
+void flush_latch(struct flush_state *f, int error)
+{
+	int none = 0;
+
+	atomic_compare_exchange_strong(&f->error, &none, -error);
+}
+
+int flush_error(struct flush_state *f)
+{
+	return -atomic_load(&f->error);
+}
+
+/*
+ * Has write-back of this file failed since we last asked? Waiting for pages behind the largest
+ * offset waits for nothing, but sync_file_range(2) then reports, and consumes, this descriptor's
+ * error (file_check_and_advance_wb_err() in fs/sync.c of Linux 6.18). So a dropped flush can fail.
+ */
+static int writeback_error(int fd)
+{
+	return sync_file_range(fd, INT64_MAX - 4095, 1, SYNC_FILE_RANGE_WAIT_BEFORE) < 0 ? -errno :
+											  0;
+}
+
+int flush_file(struct flush_state *f, const struct engine *e, int fd, bool datasync,
+	       enum flush_action action)
+{
+	bool honoured = action == FLUSH_EXECUTE;
+	uint64_t start = honoured ? now_nsec() : 0;
+	int err;
+
+	if (honoured)
+		err = e->sync(fd, datasync);
+	else
+		err = writeback_error(fd);
+	/* a backing that cannot sync at all (EINVAL, EROFS) has lost nothing */
+	if (err && err != -EINVAL && err != -EROFS && err != -ESPIPE)
+		flush_latch(f, err);
+	flush_count_write(f, honoured, honoured ? now_nsec() - start : 0);
+	if (!honoured && err && !flush_error(f))
+		err = 0;
+	return flush_error(f) ? flush_error(f) : err;
+}

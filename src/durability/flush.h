@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Flushes of one open file: counted, executed or dropped, and their errors never forgotten.
+ *
+ * The kernel reports a write-back error once per descriptor and marks the pages clean, so the first
+ * error is latched here: every later flush fails with it until the file is closed by all.
+ */
+#ifndef CACHEFS_DURABILITY_FLUSH_H
+#define CACHEFS_DURABILITY_FLUSH_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "policy/plan.h"
+
+struct engine;
+
+struct flush_counts {
+	atomic_ullong received, honoured, dropped;
+	atomic_ullong nsec; /* spent in honoured ones */
+};
+
+struct flush_state {
+	atomic_int error; /* errno, or 0 */
+	struct flush_counts counts;
+};
+
+/* Of all files since the start. */
+extern struct flush_counts flush_totals;
+
+/*
+ * One flush of FD as ACTION says. 0, or the negative errno of this or an earlier flush. Blocks when
+ * it is executed.
+ */
+int flush_file(struct flush_state *f, const struct engine *e, int fd, bool datasync,
+	       enum flush_action action);
+
+/* A write that carries RWF_DSYNC or RWF_SYNC contains a flush; so does O_DSYNC that was dropped. */
+void flush_count_write(struct flush_state *f, bool honoured, uint64_t nsec);
+
+/* The backing reported ERROR (negative errno) where data may have been lost. */
+void flush_latch(struct flush_state *f, int error);
+/* 0 or the latched error as a negative errno. */
+int flush_error(struct flush_state *f);
+
+#endif

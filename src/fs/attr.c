@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <string.h>
+
+#include "base/cap.h"
+#include "engine/bounce.h"
+#include "fs/internal.h"
+
+static int handle_fd(struct fs *fs, uint64_t fh)
+{
+	struct handle *h = fh == FS_NO_HANDLE ? NULL : handle_get(fs, fh);
+
+	return h ? h->fd : -1;
+}
+
+int fs_getattr(struct fs *fs, uint64_t id, uint64_t fh, struct statx *st)
+{
+	_cleanup_path_ struct path_fd p = PATH_FD_NONE;
+	struct node *n = node_get(fs, id);
+	int fd = handle_fd(fs, fh), err = 0;
+
+	if (fd < 0) {
+		err = n ? path_fd_get(fs, n, &p) : -ESTALE;
+		fd = p.fd;
+	}
+	if (!err)
+		err = fs_statx_fd(fd, st);
+	if (!err)
+		fs_fix_ino(fs, st);
+	return err;
+}
+
+/* A new size leaves part of a block in the page cache, and must be durable where the mode says so. */
+static int size_settle(struct fs *fs, int fd)
+{
+	struct plan plan = fs_plan(fs, 0);
+	int err = 0;
+
+	if (plan.direct)
+		err = bounce_drop_cache(fd);
+	if (!err && plan.sync_metadata)
+		err = sysret(fdatasync(fd));
+	return err;
+}
+
+static int truncate_owned(struct fs *fs, int fd, const struct fs_setattr *a)
+{
+	int err;
+
+	cap_thread_fsetid(!a->kill_priv);
+	err = sysret(ftruncate(fd, (off_t)a->size));
+	return err ? err : size_settle(fs, fd);
+}
+
+static int set_size(struct fs *fs, struct node *n, int path_fd, uint64_t fh,
+		    const struct fs_setattr *a)
+{
+	struct handle *h = fh == FS_NO_HANDLE ? NULL : handle_get(fs, fh);
+	struct claim claim = { .kind = CLAIM_RMW, .start = 0, .end = UINT64_MAX };
+	_cleanup_fd_ int own = -1;
+	struct file *f;
+	int err, fd = h && h->can_write ? h->fd : -1;
+
+	if (fd < 0) {
+		if (n->rec->type != S_IFREG)
+			return n->rec->type == S_IFDIR ? -EISDIR : -EINVAL;
+		fd = own = fs_reopen(fs, path_fd, O_WRONLY | O_NONBLOCK);
+		if (fd < 0)
+			return fd;
+	}
+	atomic_store_explicit(&fs->written, true, memory_order_relaxed);
+	f = file_find(fs, n);
+	/* no block may be read, modified and written back around a change of the size */
+	if (f)
+		iolock_acquire_wait(&f->range, &claim);
+	err = truncate_owned(fs, fd, a);
+	if (f) {
+		iolock_release(&f->range, &claim);
+		file_put(fs, f);
+	}
+	return err;
+}
+
+static int set_owner(int path_fd, const struct fs_setattr *a)
+{
+	uid_t uid = a->valid & FS_SET_UID ? a->uid : (uid_t)-1;
+	gid_t gid = a->valid & FS_SET_GID ? a->gid : (gid_t)-1;
+
+	return sysret(fchownat(path_fd, "", uid, gid, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW));
+}
+
+static int set_times(int path_fd, const struct fs_setattr *a)
+{
+	struct timespec t[2] = { { .tv_nsec = UTIME_OMIT }, { .tv_nsec = UTIME_OMIT } };
+
+	if (a->valid & FS_SET_ATIME)
+		t[0] = a->atime;
+	if (a->valid & FS_SET_MTIME)
+		t[1] = a->mtime;
+	/* AT_EMPTY_PATH: Linux 5.8 */
+	return sysret(utimensat(path_fd, "", t, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW));
+}
+
+static int set_mode(struct node *n, int path_fd, mode_t mode)
+{
+	if (n->rec->type == S_IFLNK)
+		return -EOPNOTSUPP;
+	cap_thread_fsetid(true); /* the kernel has cleared what the caller may not set */
+	return sysret(chmod(fs_fd_path(path_fd).s, mode & 07777));
+}
+
+int fs_setattr(struct fs *fs, uint64_t id, uint64_t fh, const struct fs_setattr *a,
+	       struct statx *st)
+{
+	_cleanup_path_ struct path_fd p = PATH_FD_NONE;
+	struct node *n = node_get(fs, id);
+	int err = n ? path_fd_get(fs, n, &p) : -ESTALE;
+
+	if (!err && a->valid & (FS_SET_UID | FS_SET_GID))
+		err = set_owner(p.fd, a);
+	if (!err && a->valid & FS_SET_MODE)
+		err = set_mode(n, p.fd, a->mode);
+	if (!err && a->valid & FS_SET_SIZE)
+		err = set_size(fs, n, p.fd, fh, a);
+	if (!err && a->valid & (FS_SET_ATIME | FS_SET_MTIME))
+		err = set_times(p.fd, a);
+	return err ? err : fs_getattr(fs, id, fh, st);
+}

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "fs/cred.h"
+
+#include <linux/capability.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+
+#include "base/cap.h"
+#include "fs/internal.h"
+
+#define GROUPS_MAX 256 /* beyond it, membership is not seen: never more rights, only fewer */
+
+void cred_thread_init(void)
+{
+	unshare(CLONE_FS); /* umask(2) is shared between threads otherwise */
+	umask(0);
+}
+
+/* "Groups:" of /proc/PID/status; the caller waits for our answer, so it is still there. */
+static size_t read_groups(pid_t pid, gid_t *groups)
+{
+	char path[32], *line = NULL;
+	size_t n = 0, size = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	f = fopen(path, "re");
+	if (!f)
+		return 0;
+	while (getline(&line, &size, f) > 0) {
+		char *p = line + strlen("Groups:"), *end;
+
+		if (strncmp(line, "Groups:", strlen("Groups:")) != 0)
+			continue;
+		while (n < GROUPS_MAX) {
+			unsigned long g = strtoul(p, &end, 10);
+
+			if (end == p)
+				break;
+			groups[n++] = (gid_t)g;
+			p = end;
+		}
+		break;
+	}
+	free(line);
+	fclose(f);
+	return n;
+}
+
+static bool setgid_dir(int dir_fd)
+{
+	struct stat st;
+
+	return fstat(dir_fd, &st) == 0 && (st.st_mode & S_ISGID);
+}
+
+static void assume_groups(const struct fs_caller *c, int dir_fd, enum cred_rights rights)
+{
+	gid_t groups[GROUPS_MAX];
+	size_t n = 0;
+
+	if (rights == CRED_CALLER || (!c->group_known && setgid_dir(dir_fd)))
+		n = read_groups(c->pid, groups);
+	else if (c->group_known)
+		groups[n++] = c->group;
+	/* glibc's setgroups() would change every thread of the process */
+	syscall(SYS_setgroups, n, groups);
+}
+
+struct cred cred_assume(struct fs *fs, const struct fs_caller *c, int dir_fd,
+			enum cred_rights rights)
+{
+	struct cred cred = { false };
+
+	umask(c->umask);
+	if (!fs->config.privileged || (c->uid == 0 && c->gid == 0))
+		return cred;
+	cred.assumed = true;
+	assume_groups(c, dir_fd, rights);
+	syscall(SYS_setfsgid, c->gid);
+	syscall(SYS_setfsuid, c->uid);
+	if (rights == CRED_OVERRIDE)
+		cap_thread_raise(1u << CAP_DAC_OVERRIDE | 1u << CAP_DAC_READ_SEARCH |
+				 1u << CAP_MKNOD);
+	return cred;
+}
+
+void cred_restore(struct cred *c)
+{
+	int saved = errno;
+
+	if (!c->assumed)
+		return;
+	c->assumed = false;
+	syscall(SYS_setfsuid, 0);
+	syscall(SYS_setfsgid, 0);
+	syscall(SYS_setgroups, 0, NULL);
+	cap_thread_fsetid_raised();
+	errno = saved;
+}

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Opening, creating and releasing files, and what is done to open ones besides reads and writes. */
+#include <linux/falloc.h>
+
+#include "base/cap.h"
+#include "engine/bounce.h"
+#include "fs/cred.h"
+#include "fs/internal.h"
+
+static int durable(struct fs *fs, const struct plan *plan, struct file *f, int fd)
+{
+	if (!plan->sync_metadata || fs->config.engine->null)
+		return 0;
+	return flush_file(&f->flush, fs->config.engine, fd, true, FLUSH_EXECUTE);
+}
+
+static void opened(struct handle *h, struct fs_opened *o)
+{
+	*o = (struct fs_opened){ .fh = handle_id(h),
+				 .direct_io = h->plan.fopen_direct_io,
+				 .parallel_direct_writes = h->plan.fopen_parallel_direct_writes,
+				 .noflush = h->plan.fopen_noflush };
+}
+
+/* Readable as well where that is possible: unaligned direct writes read first. */
+static int backing_open(struct fs *fs, int path_fd, const struct plan *plan)
+{
+	int flags = plan->open_flags;
+
+	if ((flags & O_ACCMODE) == O_WRONLY) {
+		int fd = fs_reopen(fs, path_fd, (flags & ~O_ACCMODE) | O_RDWR);
+
+		if (fd != -EACCES && fd != -EPERM)
+			return fd;
+	}
+	return fs_reopen(fs, path_fd, flags);
+}
+
+int fs_open(struct fs *fs, uint64_t id, int flags, bool kill_priv, struct fs_opened *o)
+{
+	_cleanup_path_ struct path_fd p = PATH_FD_NONE;
+	struct node *n = node_get(fs, id);
+	struct plan plan = fs_plan(fs, flags);
+	struct handle *h;
+	int fd, err = n ? path_fd_get(fs, n, &p) : -ESTALE;
+
+	if (err)
+		return err;
+	if (n->rec->type != S_IFREG) /* the kernel opens devices and pipes by itself */
+		return n->rec->type == S_IFDIR ? -EISDIR : -EOPNOTSUPP;
+	if (plan.error)
+		return plan.error;
+	if (flags & O_TRUNC) {
+		cap_thread_fsetid(!kill_priv);
+		atomic_store_explicit(&fs->written, true, memory_order_relaxed);
+	}
+	fd = backing_open(fs, p.fd, &plan);
+	if (fd < 0)
+		return fd;
+	err = handle_create_file(fs, n, fd, flags, &plan, &h);
+	if (err)
+		return err;
+	if (flags & O_TRUNC)
+		err = durable(fs, &h->plan, h->file, h->fd);
+	if (err) {
+		handle_destroy(fs, h);
+		return err;
+	}
+	opened(h, o);
+	return 0;
+}
+
+/*
+ * The name exists although the kernel thought it did not. It checked no permissions for this file,
+ * so it is opened with the caller's own rights only.
+ */
+static int open_existing(struct fs *fs, int dir_fd, const char *name, int flags,
+			 const struct fs_caller *c)
+{
+	_cleanup_fd_ int path = openat(dir_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	struct stat st;
+
+	if (path < 0 || fstat(path, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return S_ISDIR(st.st_mode) ? -EISDIR : S_ISLNK(st.st_mode) ? -ELOOP : -ENXIO;
+	_cleanup_cred_ struct cred cred = cred_assume(fs, c, dir_fd, CRED_CALLER);
+
+	return fs_reopen(fs, path, flags & ~(O_CREAT | O_EXCL));
+}
+
+static int open_new(struct fs *fs, int dir_fd, const char *name, int flags, mode_t mode,
+		    const struct fs_caller *c)
+{
+	_cleanup_cred_ struct cred cred = cred_assume(fs, c, dir_fd, CRED_OVERRIDE);
+
+	return sysret(openat(dir_fd, name, flags, mode));
+}
+
+/* FD was opened in or under PARENT: its entry, and the handle. FD is consumed. */
+static int finish_create(struct fs *fs, struct node *parent, const char *name, int fd, int flags,
+			 const struct plan *plan, struct fs_entry *e, struct fs_opened *o)
+{
+	_cleanup_fd_ int own = fd;
+	int path = fs_reopen(fs, fd, O_PATH);
+	struct handle *h;
+	int err = path < 0 ? path : fs_entry_from_fd(fs, parent, name, path, e);
+
+	if (err)
+		return err;
+	err = handle_create_file(fs, node_get(fs, e->id), steal_fd(&own), flags, plan, &h);
+	if (err) {
+		fs_forget(fs, e->id, 1);
+		return err;
+	}
+	opened(h, o);
+	return 0;
+}
+
+int fs_create_file(struct fs *fs, uint64_t parent, const char *name, int flags, mode_t mode,
+		   const struct fs_caller *c, struct fs_entry *e, struct fs_opened *o)
+{
+	_cleanup_path_ struct path_fd dir = PATH_FD_NONE;
+	struct node *p = node_get(fs, parent);
+	struct plan plan = fs_plan(fs, flags);
+	int err = p ? path_fd_get(fs, p, &dir) : -ESTALE;
+	/* a new file is readable by who made it, whatever its mode */
+	int fl = (plan.open_flags & ~O_ACCMODE) | O_RDWR, fd;
+
+	if (!err)
+		err = plan.error;
+	if (err)
+		return err;
+	fd = open_new(fs, dir.fd, name, fl | O_CREAT | O_EXCL, mode, c);
+	if (fd == -EEXIST && !(flags & O_EXCL))
+		fd = open_existing(fs, dir.fd, name, plan.open_flags, c);
+	if (fd < 0)
+		return fd;
+	err = fs_sync_dir(fs, dir.fd);
+	if (err) {
+		close(fd);
+		return err;
+	}
+	return finish_create(fs, p, name, fd, flags, &plan, e, o);
+}
+
+int fs_tmpfile(struct fs *fs, uint64_t parent, int flags, mode_t mode, const struct fs_caller *c,
+	       struct fs_entry *e, struct fs_opened *o)
+{
+	_cleanup_path_ struct path_fd dir = PATH_FD_NONE;
+	struct node *p = node_get(fs, parent);
+	struct plan plan = fs_plan(fs, flags);
+	int err = p ? path_fd_get(fs, p, &dir) : -ESTALE;
+	int fl = (plan.open_flags & ~O_ACCMODE) | O_RDWR | O_TMPFILE | (flags & O_EXCL), fd;
+
+	if (!err)
+		err = plan.error;
+	if (err)
+		return err;
+	fd = open_new(fs, dir.fd, ".", fl, mode, c);
+	return fd < 0 ? fd : finish_create(fs, NULL, NULL, fd, flags, &plan, e, o);
+}
+
+void fs_release(struct fs *fs, uint64_t fh)
+{
+	struct handle *h = handle_get(fs, fh);
+
+	if (h)
+		handle_destroy(fs, h);
+}
+
+int fs_fsync(struct fs *fs, uint64_t fh, bool datasync)
+{
+	struct handle *h = handle_get(fs, fh);
+
+	if (!h || !h->file)
+		return -EBADF;
+	return flush_file(&h->file->flush, fs->config.engine, h->fd, datasync, h->plan.flush);
+}
+
+int fs_flush_file(struct fs *fs, uint64_t fh)
+{
+	struct handle *h = handle_get(fs, fh);
+
+	if (!h || !h->file)
+		return -EBADF;
+	return flush_file(&h->file->flush, fs->config.engine, h->fd, false, FLUSH_EXECUTE);
+}
+
+/* After a change of the allocation: nothing of it in the page cache under direct modes, durable where asked. */
+static int settle(struct fs *fs, struct handle *h, int err)
+{
+	if (h->plan.direct && !fs->config.engine->null) {
+		int drop = bounce_drop_cache(h->fd);
+
+		err = err ? err : drop;
+	}
+	return err ? err : durable(fs, &h->plan, h->file, h->fd);
+}
+
+static void claim_range(struct handle *h, struct claim *c)
+{
+	*c = (struct claim){ .kind = CLAIM_RMW, .start = 0, .end = UINT64_MAX };
+	iolock_acquire_wait(&h->file->range, c);
+}
+
+int fs_fallocate(struct fs *fs, uint64_t fh, int mode, uint64_t off, uint64_t len)
+{
+	struct handle *h = handle_get(fs, fh);
+	struct claim claim;
+	int err;
+
+	if (!h || !h->file || !h->can_write)
+		return -EBADF;
+	cap_thread_fsetid(true); /* the kernel asks for suid bits to fall by itself */
+	atomic_store_explicit(&fs->written, true, memory_order_relaxed);
+	claim_range(h, &claim);
+	err = sysret(fallocate(h->fd, mode, (off_t)off, (off_t)len));
+	if (err != -EOPNOTSUPP)
+		err = settle(fs, h, err);
+	iolock_release(&h->file->range, &claim);
+	return err;
+}
+
+int64_t fs_lseek(struct fs *fs, uint64_t fh, int64_t off, int whence)
+{
+	struct handle *h = handle_get(fs, fh);
+
+	/* all I/O has its own offset, so the descriptor's does not matter to anyone */
+	return h ? sysret((int64_t)lseek(h->fd, off, whence)) : -EBADF;
+}
+
+ssize_t fs_copy_file_range(struct fs *fs, uint64_t fh_in, uint64_t off_in, uint64_t fh_out,
+			   uint64_t off_out, uint64_t len, unsigned flags)
+{
+	struct handle *in = handle_get(fs, fh_in), *out = handle_get(fs, fh_out);
+	off_t from = (off_t)off_in, to = (off_t)off_out;
+	struct claim claim;
+	ssize_t n;
+	int err;
+
+	if (!in || !out || !in->file || !out->file || !in->can_read || !out->can_write)
+		return -EBADF;
+	if (flags)
+		return -EINVAL;
+	cap_thread_fsetid(true);
+	atomic_store_explicit(&fs->written, true, memory_order_relaxed);
+	claim_range(out, &claim);
+	n = sysret(copy_file_range(in->fd, &from, out->fd, &to, MIN(len, 0x7ffff000u), 0));
+	err = n < 0 ? 0 : settle(fs, out, 0);
+	if (n >= 0 && in->plan.direct && !fs->config.engine->null)
+		bounce_drop_cache(in->fd);
+	iolock_release(&out->file->range, &claim);
+	return n < 0 ? n : err ? err : n;
+}
+
+int fs_dio_alignment(struct fs *fs, uint64_t fh, uint32_t *mem, uint32_t *offset)
+{
+	struct handle *h = handle_get(fs, fh);
+
+	if (!h || !h->file)
+		return -ENOTTY;
+	*mem = h->file->dio_mem;
+	*offset = h->file->dio_offset;
+	return 0;
+}

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The mount's state, and what the other files of fs/ share. */
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/sysmacros.h>
+
+#include "base/log.h"
+#include "fs/internal.h"
+#include "supervisor/arena.h"
+
+#define NODES_MAX (1u << 24)
+#define HANDLES_MAX (1u << 20)
+#define PATH_FDS_MAX 32768u
+
+unsigned switches_pack(struct switches sw)
+{
+	return sw.direct | sw.writeback << 1 | sw.no_flush << 2;
+}
+
+struct switches fs_switches(struct fs *fs)
+{
+	unsigned v = atomic_load(&fs->switches);
+
+	return (struct switches){ .direct = v & 1, .writeback = v & 2, .no_flush = v & 4 };
+}
+
+bool fs_direct_possible(struct fs *fs)
+{
+	return fs->config.caps.backing_direct_io;
+}
+
+struct plan fs_plan(struct fs *fs, int client_flags)
+{
+	return plan_open(fs_switches(fs), client_flags, &fs->config.caps);
+}
+
+struct fd_path fs_fd_path(int fd)
+{
+	struct fd_path p;
+
+	snprintf(p.s, sizeof(p.s), "/proc/self/fd/%d", fd);
+	return p;
+}
+
+int fs_reopen(struct fs *fs, int path_fd, int flags)
+{
+	char name[16];
+
+	snprintf(name, sizeof(name), "%d", path_fd);
+	/* the name is a magic link, which O_NOFOLLOW would refuse */
+	return sysret(openat(fs->proc_fd, name, (flags & ~O_NOFOLLOW) | O_CLOEXEC));
+}
+
+int fs_statx_fd(int fd, struct statx *st)
+{
+	return sysret(statx(fd, "", AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW, STATX_WANTED, st));
+}
+
+void fs_fix_ino(struct fs *fs, struct statx *st)
+{
+	uint64_t dev = (uint64_t)st->stx_dev_major << 32 | st->stx_dev_minor;
+
+	if (dev != fs->root_dev)
+		st->stx_ino ^= (dev ^ fs->root_dev) << 40;
+}
+
+int fs_sync_dir(struct fs *fs, int dir_fd)
+{
+	_cleanup_fd_ int fd = -1;
+
+	atomic_store_explicit(&fs->written, true, memory_order_relaxed);
+	if (!fs_plan(fs, 0).sync_metadata || fs->config.engine->null)
+		return 0;
+	fd = fs_reopen(fs, dir_fd, O_RDONLY | O_DIRECTORY);
+	return fd < 0 ? fd : sysret(fsync(fd));
+}
+
+/* As many descriptors as allowed; half of them at most for nodes, the rest for open files. */
+static uint32_t fd_budget(void)
+{
+	struct rlimit r = { 1024, 1024 };
+
+	getrlimit(RLIMIT_NOFILE, &r);
+	return (uint32_t)MIN(r.rlim_cur / 2, PATH_FDS_MAX);
+}
+
+static int fs_open_root(struct fs *fs)
+{
+	int fd = fs->config.source_fd;
+
+	fs->proc_fd = sysret(open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC));
+	if (fs->proc_fd < 0)
+		return fs->proc_fd;
+	fs->root_fd = fs_reopen(fs, fd, O_RDONLY | O_DIRECTORY);
+	if (fs->root_fd < 0)
+		return fs->root_fd;
+	fs->config.source_fd = -1;
+	return node_root_create(fs, fd);
+}
+
+int fs_create(const struct fs_config *config, struct fs **out)
+{
+	struct fs *fs = calloc(1, sizeof(*fs));
+	int err;
+
+	if (!fs)
+		return -ENOMEM;
+	fs->config = *config;
+	fs->root_fd = fs->proc_fd = -1;
+	fs->fds.budget = fd_budget();
+	pthread_mutex_init(&fs->fds.lock, NULL);
+	pthread_mutex_init(&fs->tree, NULL);
+	atomic_store(&fs->switches, switches_pack(config->switches));
+	err = arena_create("cachefs-nodes", NODES_MAX, sizeof(struct node_record),
+			   sizeof(struct node), &fs->nodes);
+	if (!err)
+		err = arena_create("cachefs-handles", HANDLES_MAX, sizeof(struct handle_record),
+				   sizeof(struct handle), &fs->handles);
+	if (!err)
+		err = fs_open_root(fs);
+	if (err) {
+		fs_destroy(fs);
+		return err;
+	}
+	*out = fs;
+	return 0;
+}
+
+/* Handles whose RELEASE never came, as after an unmount. */
+static void release_handles(struct fs *fs)
+{
+	for (uint32_t i = 1; fs->handles && arena_used(fs->handles) && i < HANDLES_MAX; i++) {
+		struct handle_record *r = arena_record(fs->handles, i);
+
+		if (r->in_use)
+			handle_destroy(fs, arena_private(fs->handles, i));
+	}
+}
+
+void fs_destroy(struct fs *fs)
+{
+	if (!fs)
+		return;
+	release_handles(fs);
+	if (fs->nodes)
+		node_table_destroy(fs);
+	arena_destroy(fs->handles);
+	arena_destroy(fs->nodes);
+	cleanup_fd(&fs->config.source_fd);
+	cleanup_fd(&fs->root_fd);
+	cleanup_fd(&fs->proc_fd);
+	pthread_mutex_destroy(&fs->tree);
+	pthread_mutex_destroy(&fs->fds.lock);
+	free(fs);
+}
+
+int fs_flush_all(struct fs *fs)
+{
+	if (!atomic_exchange(&fs->written, false) || fs->config.engine->null)
+		return 0;
+	return sysret(syncfs(fs->root_fd));
+}

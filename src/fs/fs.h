@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What each request means, in terms of files: the layer below the protocol.
+ *
+ * Functions return 0 or a length, or a negative errno. All but fs_read() and fs_write() may
+ * block and are called on threads that may. Names are single components; `id` is a node's id
+ * and `fh` a handle's, as given to the kernel.
+ */
+#ifndef CACHEFS_FS_FS_H
+#define CACHEFS_FS_FS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+
+#include "config/mode.h"
+#include "fs/lock.h"
+#include "loop/loop.h"
+#include "loop/pool.h"
+#include "engine/engine.h"
+#include "policy/plan.h"
+
+struct fs;
+
+#define FS_NO_HANDLE UINT64_MAX
+/* Space in front of and behind a read's buffer that fs_read() may use to widen it to blocks. */
+#define FS_READ_SLACK 65536
+
+struct fs_config {
+	int source_fd; /* O_PATH, of the backing directory; owned by the fs after fs_create() */
+	struct switches switches;
+	struct capabilities caps;
+	const struct engine *engine;
+	struct pool *pool;
+	bool privileged; /* may act as other users */
+	/* Drops the kernel's own cached pages and attributes of a node; may block. */
+	void (*invalidate)(void *arg, uint64_t id, int64_t off, int64_t len);
+	void *invalidate_arg;
+};
+
+/* On whose behalf a file is created. */
+struct fs_caller {
+	uid_t uid;
+	gid_t gid;
+	pid_t pid;
+	mode_t umask;
+	bool group_known; /* the kernel told the one supplementary group that matters */
+	gid_t group;
+};
+
+struct fs_entry {
+	uint64_t id;
+	struct statx st;
+};
+
+struct fs_opened {
+	uint64_t fh;
+	bool direct_io, parallel_direct_writes, noflush;
+};
+
+int fs_create(const struct fs_config *config, struct fs **out);
+/* Everything closed and freed; no request may be running. */
+void fs_destroy(struct fs *fs);
+
+/* All that was written is on stable storage, whatever the modes. 0, or the first error. */
+int fs_flush_all(struct fs *fs);
+/* The backing filesystem can do what cache.direct=on needs. */
+bool fs_direct_possible(struct fs *fs);
+/* Another mode for the mount, open files included; returns when it is in force. */
+int fs_set_switches(struct fs *fs, struct switches sw);
+struct switches fs_switches(struct fs *fs);
+
+/* lookup.c, attr.c */
+int fs_lookup(struct fs *fs, uint64_t parent, const char *name, struct fs_entry *e);
+void fs_forget(struct fs *fs, uint64_t id, uint64_t nlookup);
+int fs_getattr(struct fs *fs, uint64_t id, uint64_t fh, struct statx *st);
+
+enum {
+	FS_SET_MODE = 1,
+	FS_SET_UID = 2,
+	FS_SET_GID = 4,
+	FS_SET_SIZE = 8,
+	FS_SET_ATIME = 16,
+	FS_SET_MTIME = 32
+};
+
+struct fs_setattr {
+	unsigned valid; /* FS_SET_ */
+	mode_t mode;
+	uid_t uid;
+	gid_t gid;
+	uint64_t size;
+	struct timespec atime, mtime; /* tv_nsec may be UTIME_NOW */
+	bool kill_priv; /* a new size takes suid, sgid and security.capability away */
+};
+
+int fs_setattr(struct fs *fs, uint64_t id, uint64_t fh, const struct fs_setattr *a,
+	       struct statx *st);
+int fs_statfs(struct fs *fs, uint64_t id, struct statfs *st);
+ssize_t fs_readlink(struct fs *fs, uint64_t id, char *buf, size_t size);
+
+/* namespace.c */
+int fs_mknod(struct fs *fs, uint64_t parent, const char *name, mode_t mode, dev_t rdev,
+	     const struct fs_caller *c, struct fs_entry *e);
+int fs_mkdir(struct fs *fs, uint64_t parent, const char *name, mode_t mode,
+	     const struct fs_caller *c, struct fs_entry *e);
+int fs_symlink(struct fs *fs, uint64_t parent, const char *name, const char *target,
+	       const struct fs_caller *c, struct fs_entry *e);
+int fs_link(struct fs *fs, uint64_t id, uint64_t parent, const char *name, struct fs_entry *e);
+int fs_unlink(struct fs *fs, uint64_t parent, const char *name);
+int fs_rmdir(struct fs *fs, uint64_t parent, const char *name);
+int fs_rename(struct fs *fs, uint64_t parent, const char *name, uint64_t newparent,
+	      const char *newname, unsigned flags);
+
+/* file.c. FLAGS: the client's open(2) flags. */
+int fs_open(struct fs *fs, uint64_t id, int flags, bool kill_priv, struct fs_opened *o);
+int fs_create_file(struct fs *fs, uint64_t parent, const char *name, int flags, mode_t mode,
+		   const struct fs_caller *c, struct fs_entry *e, struct fs_opened *o);
+int fs_tmpfile(struct fs *fs, uint64_t parent, int flags, mode_t mode, const struct fs_caller *c,
+	       struct fs_entry *e, struct fs_opened *o);
+void fs_release(struct fs *fs, uint64_t fh);
+int fs_fsync(struct fs *fs, uint64_t fh, bool datasync);
+/* A real flush of an open file, whatever its mode. */
+int fs_flush_file(struct fs *fs, uint64_t fh);
+int fs_fallocate(struct fs *fs, uint64_t fh, int mode, uint64_t off, uint64_t len);
+int64_t fs_lseek(struct fs *fs, uint64_t fh, int64_t off, int whence);
+ssize_t fs_copy_file_range(struct fs *fs, uint64_t fh_in, uint64_t off_in, uint64_t fh_out,
+			   uint64_t off_out, uint64_t len, unsigned flags);
+/* Alignment of direct I/O on the backing file, in bytes: memory, and offset and length. */
+int fs_dio_alignment(struct fs *fs, uint64_t fh, uint32_t *mem, uint32_t *offset);
+
+/* dir.c */
+struct fs_dirent {
+	uint64_t ino;
+	uint64_t next; /* where to go on after this entry */
+	uint32_t type; /* DT_ */
+	const char *name;
+	const struct fs_entry *entry; /* NULL: not looked up */
+};
+
+int fs_opendir(struct fs *fs, uint64_t id, uint64_t *fh);
+void fs_releasedir(struct fs *fs, uint64_t fh);
+int fs_fsyncdir(struct fs *fs, uint64_t fh, bool datasync);
+/*
+ * Calls EMIT for entries from OFF on, at most SIZE bytes of 1 directory record each as EMIT
+ * needs MIN_RECORD bytes or more for it, so that all of them fit. PLUS: looked up as well.
+ */
+int fs_readdir(struct fs *fs, uint64_t id, uint64_t fh, uint64_t off, size_t size,
+	       size_t min_record, bool plus, bool (*emit)(void *arg, const struct fs_dirent *d),
+	       void *arg);
+
+/* xattr.c */
+ssize_t fs_getxattr(struct fs *fs, uint64_t id, const char *name, void *buf, size_t size);
+ssize_t fs_listxattr(struct fs *fs, uint64_t id, char *buf, size_t size);
+int fs_setxattr(struct fs *fs, uint64_t id, const char *name, const void *value, size_t size,
+		int flags, bool kill_sgid);
+int fs_removexattr(struct fs *fs, uint64_t id, const char *name);
+
+/*
+ * rw.c: a read or a write on its way. Filled in by the caller as far as `done`, which is called
+ * exactly once, perhaps before fs_read() or fs_write() returns and perhaps on another thread.
+ */
+struct fs_io {
+	struct fs *fs;
+	struct loop *loop; /* of this thread, or NULL on others */
+	uint64_t fh;
+	uint64_t off;
+	size_t len;
+	/* Page-aligned. Reads may use FS_READ_SLACK bytes more behind it. */
+	uint8_t *buf;
+	int client_flags;  /* of the client's descriptor now, O_SYNC and O_DSYNC for this write */
+	bool kill_priv;	   /* write: suid, sgid and security.capability fall */
+	bool page_cache;   /* the kernel's own page cache reads or writes, not a client */
+	void (*done)(struct fs_io *io, ssize_t result);
+	uint8_t *data; /* read: where the bytes are */
+
+	/* rw.c's own */
+	struct handle *handle;
+	struct claim claim;
+	struct pool_job job;
+	struct engine_io eio;
+	unsigned epoch;
+	size_t got, skip;
+	bool whole;
+	ssize_t result;
+};
+
+/* Does not block: what would is handed to the engine or the pool. */
+void fs_read(struct fs_io *io);
+/* May block where MAY_BLOCK; does not wait for other requests even then. */
+void fs_write(struct fs_io *io);
+
+#endif

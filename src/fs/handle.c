@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "fs/handle.h"
+
+#include <utlist.h>
+
+#include "base/log.h"
+#include "engine/bounce.h"
+#include "fs/internal.h"
+#include "supervisor/arena.h"
+
+struct handle *handle_get(struct fs *fs, uint64_t fh)
+{
+	uint32_t index = (uint32_t)fh, generation = (uint32_t)(fh >> 32);
+	struct handle_record *r = arena_record(fs->handles, index);
+
+	if (!index || !r || !r->in_use || r->generation != generation)
+		return NULL;
+	return arena_private(fs->handles, index);
+}
+
+uint64_t handle_id(const struct handle *h)
+{
+	return h->index | (uint64_t)h->rec->generation << 32;
+}
+
+static struct handle *handle_new(struct fs *fs, struct node *n, int fd, int client_flags)
+{
+	uint32_t index = arena_alloc(fs->handles);
+	struct handle *h;
+
+	if (!index)
+		return NULL;
+	h = arena_private(fs->handles, index);
+	h->rec = arena_record(fs->handles, index);
+	h->index = index;
+	h->fd = fd;
+	h->can_read = (client_flags & O_ACCMODE) != O_WRONLY;
+	h->can_write = (client_flags & O_ACCMODE) != O_RDONLY;
+	h->rec->node = node_id(n);
+	h->rec->client_flags = client_flags;
+	h->rec->generation = atomic_fetch_add(&fs->generation, 1) + 1;
+	h->rec->in_use = 1;
+	return h;
+}
+
+int handle_create_dir(struct fs *fs, struct node *n, int fd, struct handle **out)
+{
+	*out = handle_new(fs, n, fd, O_RDONLY);
+	if (*out)
+		return 0;
+	close(fd);
+	return -ENFILE;
+}
+
+/* What direct I/O on FD asks for, where the kernel tells; else what is always enough. */
+static int file_dio_init(struct fs *fs, struct file *f, int fd)
+{
+	struct statx st;
+
+	f->dio_mem = f->dio_offset = 4096;
+	if (!fs->config.caps.statx_dioalign ||
+	    statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &st) < 0 ||
+	    !(st.stx_mask & STATX_DIOALIGN))
+		return 0;
+	if (!st.stx_dio_offset_align)
+		return -EOPNOTSUPP;
+	f->dio_offset = st.stx_dio_offset_align;
+	f->dio_mem = MAX(st.stx_dio_mem_align, 1u);
+	return f->dio_offset > FS_READ_SLACK / 2 ? -EOPNOTSUPP : 0;
+}
+
+static struct file *file_new(struct fs *fs, struct node *n)
+{
+	struct file *f = calloc(1, sizeof(*f));
+
+	if (!f)
+		return NULL;
+	f->path = (struct path_fd)PATH_FD_NONE;
+	if (path_fd_get(fs, n, &f->path)) {
+		free(f);
+		return NULL;
+	}
+	f->node = n;
+	f->opens = 1;
+	f->dio_mem = f->dio_offset = 4096;
+	iolock_init(&f->range);
+	pthread_mutex_init(&f->lock, NULL);
+	return f;
+}
+
+static void file_free(struct file *f)
+{
+	path_fd_put(&f->path);
+	iolock_destroy(&f->range);
+	pthread_mutex_destroy(&f->lock);
+	free(f);
+}
+
+struct file *file_find(struct fs *fs, struct node *n)
+{
+	struct node_shard *s = node_shard(fs, n);
+	struct file *f;
+
+	pthread_mutex_lock(&s->lock);
+	f = n->file;
+	if (f)
+		f->opens++;
+	pthread_mutex_unlock(&s->lock);
+	return f;
+}
+
+static struct file *file_get(struct fs *fs, struct node *n, bool *first)
+{
+	struct node_shard *s = node_shard(fs, n);
+	struct file *f = file_find(fs, n), *fresh;
+
+	*first = false;
+	if (f)
+		return f;
+	fresh = file_new(fs, n);
+	if (!fresh)
+		return NULL;
+	pthread_mutex_lock(&s->lock);
+	f = n->file;
+	if (f) {
+		f->opens++;
+	} else {
+		n->file = f = fresh;
+		n->refs++; /* a file keeps its node */
+		fresh = NULL;
+		*first = true;
+	}
+	pthread_mutex_unlock(&s->lock);
+	if (fresh)
+		file_free(fresh);
+	return f;
+}
+
+void file_put(struct fs *fs, struct file *f)
+{
+	struct node *n = f->node;
+	struct node_shard *s = node_shard(fs, n);
+	bool last;
+
+	pthread_mutex_lock(&s->lock);
+	last = --f->opens == 0;
+	if (last)
+		n->file = NULL;
+	pthread_mutex_unlock(&s->lock);
+	if (!last)
+		return;
+	file_free(f);
+	node_unref(fs, n);
+}
+
+/*
+ * The switches may have changed since the plan was made: whoever changes them looks at the handles of every
+ * file afterwards, under the same lock, so a handle has the new plan either from here or from there.
+ */
+static void handle_attach(struct fs *fs, struct file *f, struct handle *h)
+{
+	pthread_mutex_lock(&f->lock);
+	DL_APPEND(f->handles, h);
+	h->plan = fs_plan(fs, h->rec->client_flags);
+	handle_apply_direct(h);
+	pthread_mutex_unlock(&f->lock);
+}
+
+void handle_apply_direct(struct handle *h)
+{
+	int flags = fcntl(h->fd, F_GETFL);
+
+	if (flags >= 0 && !!(flags & O_DIRECT) != h->plan.direct)
+		fcntl(h->fd, F_SETFL, flags ^ O_DIRECT);
+}
+
+int handle_create_file(struct fs *fs, struct node *n, int fd, int client_flags,
+		       const struct plan *plan, struct handle **out)
+{
+	struct handle *h;
+	struct file *f;
+	bool first;
+	int err;
+
+	f = file_get(fs, n, &first);
+	if (!f) {
+		close(fd);
+		return -ENOMEM;
+	}
+	err = file_dio_init(fs, f, fd);
+	if (err && plan->direct) {
+		log_warn("a file was opened that its filesystem cannot do direct I/O on (inode "
+			 "%llu): refused, give it a mode with cache.direct=off",
+			 (unsigned long long)n->key.ino);
+		goto fail;
+	}
+	h = handle_new(fs, n, fd, client_flags);
+	err = -ENFILE;
+	if (!h)
+		goto fail;
+	h->file = f;
+	handle_attach(fs, f, h);
+	if (first && h->plan.direct && !fs->config.engine->null)
+		bounce_drop_cache(fd); /* what others left in the page cache */
+	*out = h;
+	return 0;
+fail:
+	close(fd);
+	file_put(fs, f);
+	return err;
+}
+
+void handle_destroy(struct fs *fs, struct handle *h)
+{
+	struct file *f = h->file;
+
+	if (f) {
+		pthread_mutex_lock(&f->lock);
+		DL_DELETE(f->handles, h);
+		pthread_mutex_unlock(&f->lock);
+	}
+	close(h->fd);
+	h->rec->in_use = 0;
+	arena_free(fs->handles, h->index);
+	if (f)
+		file_put(fs, f);
+}

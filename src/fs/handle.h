@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Open files: a `struct file` for an inode while anyone has it open, a `struct handle` for each open.
+ *
+ * A handle from handle_get() needs no reference: the kernel releases it after all its requests.
+ * plan, fd flags and client flags of a handle change only while its file's range lock is held by a
+ * CLAIM_GATE; reads and writes hold a claim, everything else takes a snapshot of the plan.
+ */
+#ifndef CACHEFS_FS_HANDLE_H
+#define CACHEFS_FS_HANDLE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "durability/flush.h"
+#include "fs/lock.h"
+#include "fs/node.h"
+#include "policy/plan.h"
+
+struct file {
+	struct node *node;
+	struct path_fd path; /* keeps the node's descriptor open */
+	struct iolock range;
+	struct flush_state flush;
+	pthread_mutex_t lock; /* handles */
+	struct handle *handles;
+	unsigned opens;		/* the node's shard */
+	atomic_uint epoch;	/* counts changes of plans */
+	atomic_bool fuse_pages; /* the kernel may hold pages of its own (splice, mmap) */
+	uint32_t dio_offset, dio_mem; /* alignment of direct I/O, bytes */
+};
+
+struct handle_record {
+	uint64_t node; /* id */
+	uint32_t generation;
+	int32_t client_flags;
+	uint32_t in_use;
+};
+
+struct handle {
+	struct handle_record *rec;
+	struct file *file; /* NULL: a directory */
+	struct handle *prev, *next;
+	struct plan plan;
+	uint32_t index;
+	int fd;
+	bool can_read, can_write;
+	uint64_t dir_pos; /* directory: where the descriptor stands */
+};
+
+struct handle *handle_get(struct fs *fs, uint64_t fh);
+uint64_t handle_id(const struct handle *h);
+
+/* Takes ownership of FD, also on failure. */
+int handle_create_dir(struct fs *fs, struct node *n, int fd, struct handle **out);
+int handle_create_file(struct fs *fs, struct node *n, int fd, int client_flags,
+		       const struct plan *plan, struct handle **out);
+void handle_destroy(struct fs *fs, struct handle *h);
+
+/* Makes O_DIRECT of the descriptor what the plan says. No I/O on it may be running. */
+void handle_apply_direct(struct handle *h);
+
+/* The node's open file with one open more that file_put() gives back, or NULL when it is closed. */
+struct file *file_find(struct fs *fs, struct node *n);
+void file_put(struct fs *fs, struct file *f);
+
+#endif

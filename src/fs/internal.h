@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the files of fs/ share. */
+#ifndef CACHEFS_FS_INTERNAL_H
+#define CACHEFS_FS_INTERNAL_H
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/util.h"
+#include "fs/fs.h"
+#include "fs/handle.h"
+#include "fs/node.h"
+
+#define STATX_WANTED (STATX_BASIC_STATS | STATX_BTIME)
+
+struct fs {
+	struct fs_config config;
+	struct arena *nodes, *handles;
+	struct node_shard shards[NODE_SHARDS];
+	struct node_fds fds;
+	pthread_mutex_t tree; /* node->parent, node->name */
+	struct node *root;
+	int root_fd; /* readable, for file handles, syncfs(2) and statfs(2) */
+	int proc_fd; /* /proc/self/fd */
+	uint64_t root_dev;
+	atomic_uint generation;
+	/* Switches of the mount, packed (switches_pack()) so that they change at once. */
+	atomic_uint switches;
+	atomic_bool written; /* something may have to be flushed at the end */
+};
+
+/* Opens the file that PATH_FD is open on, with FLAGS. A descriptor or a negative errno. */
+int fs_reopen(struct fs *fs, int path_fd, int flags);
+/* "/proc/self/fd/N", for calls that know only paths. */
+struct fd_path {
+	char s[32];
+};
+struct fd_path fs_fd_path(int fd);
+/* One statx(2) of an O_PATH or other descriptor. */
+int fs_statx_fd(int fd, struct statx *st);
+/* Inode numbers of other subvolumes (btrfs) are kept apart from the root's. */
+void fs_fix_ino(struct fs *fs, struct statx *st);
+
+unsigned switches_pack(struct switches sw);
+/* The plan for one more open. */
+struct plan fs_plan(struct fs *fs, int client_flags);
+/* Names changed in DIR_FD (O_PATH): on stable storage where the mode says so. */
+int fs_sync_dir(struct fs *fs, int dir_fd);
+
+/* The common part of everything that ends in an entry. FD (O_PATH) is consumed. */
+int fs_entry_from_fd(struct fs *fs, struct node *parent, const char *name, int fd,
+		     struct fs_entry *e);
+/* Looks NAME up and makes its entry. */
+int fs_entry_lookup(struct fs *fs, struct node *parent, int parent_fd, const char *name,
+		    struct fs_entry *e);
+
+#endif

@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "fs/node.h"
+
+#include <malloc.h>
+#include <string.h>
+
+#include "fs/internal.h"
+#include "supervisor/arena.h"
+
+static uint64_t key_hash(const struct node_key *k)
+{
+	return (k->ino ^ k->dev * 0x9e3779b97f4a7c15ULL) * 0xbf58476d1ce4e5b9ULL;
+}
+
+static struct node_shard *shard_of(struct fs *fs, const struct node_key *k)
+{
+	return &fs->shards[key_hash(k) >> 60];
+}
+
+_Static_assert(NODE_SHARDS == 16, "shard_of() takes four bits");
+
+struct node_shard *node_shard(struct fs *fs, const struct node *n)
+{
+	return shard_of(fs, &n->key);
+}
+
+uint64_t node_id(const struct node *n)
+{
+	return n->index | (uint64_t)n->rec->generation << 32;
+}
+
+struct node *node_get(struct fs *fs, uint64_t id)
+{
+	uint32_t index = (uint32_t)id, generation = (uint32_t)(id >> 32);
+	struct node_record *r = arena_record(fs->nodes, index);
+
+	if (!index || !r || !r->in_use || r->generation != generation)
+		return NULL;
+	return arena_private(fs->nodes, index);
+}
+
+static struct node_key key_from(const struct statx *st)
+{
+	return (struct node_key){ .dev = (uint64_t)st->stx_dev_major << 32 | st->stx_dev_minor,
+				  .ino = st->stx_ino };
+}
+
+static void record_fill(struct fs *fs, struct node_record *r, int fd, const struct statx *st)
+{
+	struct node_key key = key_from(st);
+
+	r->dev = key.dev;
+	r->ino = key.ino;
+	r->type = st->stx_mode & S_IFMT;
+	if (st->stx_mask & STATX_BTIME) {
+		r->btime_sec = st->stx_btime.tv_sec;
+		r->btime_nsec = st->stx_btime.tv_nsec;
+	}
+	if (fs->config.caps.file_handles)
+		node_handle_read(fs, fd, r);
+}
+
+/* An inode number may have been reused: file handles (or birth times) tell the files apart. */
+static bool same_file(const struct node_record *a, const struct node_record *b)
+{
+	if (a->type != b->type)
+		return false;
+	if (a->handle_len || b->handle_len)
+		return a->handle_len == b->handle_len && a->handle_type == b->handle_type &&
+		       !memcmp(a->handle, b->handle, a->handle_len);
+	return a->btime_sec == b->btime_sec && a->btime_nsec == b->btime_nsec;
+}
+
+static struct node *node_new(struct fs *fs, const struct node_record *r)
+{
+	uint32_t index = arena_alloc(fs->nodes);
+	struct node *n;
+
+	if (!index)
+		return NULL;
+	n = arena_private(fs->nodes, index);
+	n->rec = arena_record(fs->nodes, index);
+	n->index = index;
+	n->fd = -1;
+	n->key = (struct node_key){ r->dev, r->ino };
+	*n->rec = *r;
+	if (index != NODE_ROOT_ID)
+		n->rec->generation = atomic_fetch_add(&fs->generation, 1) + 1;
+	return n;
+}
+
+/* No reference is left and the hash does not know N: nobody else can. */
+static void node_free(struct fs *fs, struct node *n)
+{
+	struct node *parent = n->parent;
+
+	path_fd_drop(fs, n);
+	free(n->name);
+	n->rec->in_use = 0;
+	arena_free(fs->nodes, n->index);
+	if (parent)
+		node_unref(fs, parent);
+}
+
+static void node_put(struct fs *fs, struct node *n, uint64_t refs, uint64_t lookups)
+{
+	struct node_shard *s = node_shard(fs, n);
+	bool last;
+
+	pthread_mutex_lock(&s->lock);
+	n->rec->nlookup -= MIN(lookups, n->rec->nlookup);
+	n->refs -= refs;
+	last = n->refs == 0;
+	if (last && n->hashed)
+		HASH_DEL(s->hash, n);
+	pthread_mutex_unlock(&s->lock);
+	if (last)
+		node_free(fs, n);
+}
+
+void node_unref(struct fs *fs, struct node *n)
+{
+	node_put(fs, n, 1, 0);
+}
+
+void node_forget(struct fs *fs, struct node *n, uint64_t count)
+{
+	/* the root is never forgotten; a count beyond ours would be a kernel's mistake */
+	if (n == fs->root || count > n->rec->nlookup)
+		return;
+	node_put(fs, n, count, count);
+}
+
+static void node_ref(struct fs *fs, struct node *n)
+{
+	struct node_shard *s = node_shard(fs, n);
+
+	pthread_mutex_lock(&s->lock);
+	n->refs++;
+	pthread_mutex_unlock(&s->lock);
+}
+
+void node_renamed(struct fs *fs, struct node *n, struct node *parent, const char *name)
+{
+	struct node *old;
+	char *copy;
+
+	pthread_mutex_lock(&fs->tree);
+	if (n->parent == parent && n->name && !strcmp(n->name, name)) {
+		pthread_mutex_unlock(&fs->tree);
+		return;
+	}
+	copy = strdup(name);
+	old = n->parent;
+	if (!copy || n == fs->root || n == parent) {
+		pthread_mutex_unlock(&fs->tree);
+		free(copy);
+		return;
+	}
+	if (old != parent)
+		node_ref(fs, parent);
+	free(n->name);
+	n->name = copy;
+	n->parent = parent;
+	n->rec->parent = node_id(parent);
+	pthread_mutex_unlock(&fs->tree);
+	if (old && old != parent)
+		node_unref(fs, old);
+}
+
+/* With the shard's lock held: the node of R, newly made where there is none. */
+static struct node *shard_get(struct fs *fs, struct node_shard *s, const struct node_record *r)
+{
+	struct node_key key = { r->dev, r->ino };
+	struct node *n;
+
+	HASH_FIND(hh, s->hash, &key, sizeof(key), n);
+	if (n && !same_file(n->rec, r)) {
+		HASH_DEL(s->hash, n); /* its file is gone; the kernel will forget it */
+		n->hashed = false;
+		n = NULL;
+	}
+	if (!n) {
+		n = node_new(fs, r);
+		if (!n)
+			return NULL;
+		HASH_ADD(hh, s->hash, key, sizeof(n->key), n);
+		n->hashed = true;
+		n->rec->in_use = 1;
+	}
+	n->refs++;
+	return n;
+}
+
+struct node *node_lookup(struct fs *fs, struct node *parent, const char *name, int fd,
+			 const struct statx *st)
+{
+	struct node_key key = key_from(st);
+	struct node_shard *s = shard_of(fs, &key);
+	struct node_record r = { 0 };
+	struct node *n;
+
+	record_fill(fs, &r, fd, st);
+	pthread_mutex_lock(&s->lock);
+	n = shard_get(fs, s, &r);
+	if (n)
+		n->rec->nlookup++;
+	pthread_mutex_unlock(&s->lock);
+	if (!n) {
+		close(fd);
+		return NULL;
+	}
+	path_fd_install(fs, n, fd);
+	if (parent)
+		node_renamed(fs, n, parent, name);
+	return n;
+}
+
+struct node *node_find(struct fs *fs, int parent_fd, const char *name)
+{
+	struct node_key key;
+	struct node_shard *s;
+	struct statx st;
+	struct node *n;
+
+	if (statx(parent_fd, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, &st) < 0)
+		return NULL;
+	key = key_from(&st);
+	s = shard_of(fs, &key);
+	pthread_mutex_lock(&s->lock);
+	HASH_FIND(hh, s->hash, &key, sizeof(key), n);
+	if (n)
+		n->refs++;
+	pthread_mutex_unlock(&s->lock);
+	return n;
+}
+
+void node_retain(struct fs *fs, int parent_fd, const char *name)
+{
+	struct node *n = node_find(fs, parent_fd, name);
+	struct path_fd p = PATH_FD_NONE;
+
+	if (!n)
+		return;
+	if (!path_fd_get(fs, n, &p)) {
+		pthread_mutex_lock(&fs->fds.lock);
+		n->retained = true; /* stays out of the LRU list from now on */
+		pthread_mutex_unlock(&fs->fds.lock);
+		path_fd_put(&p);
+	}
+	node_unref(fs, n);
+}
+
+int node_root_create(struct fs *fs, int fd)
+{
+	struct node_record r = { 0 };
+	struct statx st;
+	int err;
+
+	for (int i = 0; i < NODE_SHARDS; i++)
+		pthread_mutex_init(&fs->shards[i].lock, NULL);
+	err = fs_statx_fd(fd, &st);
+	if (err) {
+		close(fd);
+		return err;
+	}
+	record_fill(fs, &r, fd, &st);
+	fs->root_dev = r.dev;
+	fs->root = shard_get(fs, shard_of(fs, &(struct node_key){ r.dev, r.ino }), &r);
+	if (!fs->root) {
+		close(fd);
+		return -ENOMEM;
+	}
+	fs->root->retained = true;
+	path_fd_install(fs, fs->root, fd);
+	return 0;
+}
+
+/* What the kernel never forgot (an unmount sends no FORGET) goes all at once. */
+void node_table_destroy(struct fs *fs)
+{
+	for (int i = 0; i < NODE_SHARDS; i++) {
+		struct node *n, *tmp;
+
+		HASH_ITER(hh, fs->shards[i].hash, n, tmp)
+		{
+			HASH_DEL(fs->shards[i].hash, n);
+			free(n->name);
+			if (n->fd >= 0)
+				close(n->fd);
+		}
+		pthread_mutex_destroy(&fs->shards[i].lock);
+	}
+}

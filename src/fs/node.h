@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Inodes that the kernel knows of.
+ *
+ * A node is a record in the arena (what must outlive the process) and a private part. The kernel's
+ * name for it is an id: index in the low half, generation in the high half; the root is 1. Hard
+ * links are one node. A node lives as long as its references: lookups counted by the kernel,
+ * children that name it as their parent, and holders inside.
+ *
+ * The kernel promises that an id in a request is alive until the request is answered, so a
+ * node from node_get() needs no reference of its own during a request.
+ *
+ * Locks, in order: fs->tree (names and parents), a shard (hash, references, node->file),
+ * fs->fds.lock (descriptors). None is held across a system call.
+ */
+#ifndef CACHEFS_FS_NODE_H
+#define CACHEFS_FS_NODE_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <uthash.h>
+
+#define NODE_HANDLE_MAX 64 /* bytes; longer file handles are done without */
+#define NODE_SHARDS 16
+#define NODE_ROOT_ID 1
+
+struct arena;
+struct file;
+struct fs;
+
+struct node_record {
+	uint64_t dev, ino;
+	uint64_t nlookup;
+	uint64_t parent; /* id; with the name, another way to find the file again */
+	int64_t btime_sec;
+	uint32_t btime_nsec;
+	uint32_t generation;
+	uint32_t type; /* S_IFMT bits */
+	int32_t handle_type;
+	uint16_t handle_len; /* 0: none */
+	uint16_t in_use;
+	uint8_t handle[NODE_HANDLE_MAX];
+};
+
+struct node_key {
+	uint64_t dev, ino;
+};
+
+struct node {
+	UT_hash_handle hh;
+	struct node_key key;
+	struct node_record *rec;
+	struct node *parent; /* fs->tree; holds a reference */
+	char *name;	     /* fs->tree; in PARENT, as last seen */
+	struct file *file;   /* shard; while it is open */
+	struct node *lru_prev, *lru_next;
+	uint64_t refs; /* shard */
+	uint32_t index;
+	uint32_t fd_users; /* fs->fds.lock */
+	int fd;		   /* fs->fds.lock; O_PATH, or -1 */
+	bool hashed;	   /* shard */
+	bool retained;	   /* fs->fds.lock; its last name is gone: the descriptor is kept */
+};
+
+struct node_shard {
+	pthread_mutex_t lock;
+	struct node *hash;
+};
+
+/* O_PATH descriptors of nodes: kept up to a budget, the least recently used one closed first. */
+struct node_fds {
+	pthread_mutex_t lock;
+	struct node *lru; /* open and without users, oldest first */
+	uint32_t open, budget;
+};
+
+/* Takes ownership of FD, an O_PATH descriptor of the root. 0 or a negative errno. */
+int node_root_create(struct fs *fs, int fd);
+void node_table_destroy(struct fs *fs);
+
+uint64_t node_id(const struct node *n);
+/* NULL when ID is not (any more) that of a node: answer ESTALE. */
+struct node *node_get(struct fs *fs, uint64_t id);
+
+/*
+ * The node of the file that FD (O_PATH; always consumed) is open on, with one lookup more.
+ * NULL: no memory, or no free record.
+ */
+struct node *node_lookup(struct fs *fs, struct node *parent, const char *name, int fd,
+			 const struct statx *st);
+/* Gives N lookups back. */
+void node_forget(struct fs *fs, struct node *n, uint64_t count);
+void node_unref(struct fs *fs, struct node *n);
+
+/* The file at NAME in PARENT_FD is about to lose this name: its node must stay usable. */
+void node_retain(struct fs *fs, int parent_fd, const char *name);
+/* NODE is now NAME in PARENT. */
+void node_renamed(struct fs *fs, struct node *n, struct node *parent, const char *name);
+/* The node of the file at NAME in PARENT_FD with a reference, or NULL when the kernel has none. */
+struct node *node_find(struct fs *fs, int parent_fd, const char *name);
+
+struct node_shard *node_shard(struct fs *fs, const struct node *n);
+
+/* An O_PATH descriptor in use; put it back with path_fd_put(). */
+struct path_fd {
+	struct fs *fs;
+	struct node *node;
+	int fd;
+};
+
+/* 0, or a negative errno: -ESTALE when the file cannot be found again. */
+int path_fd_get(struct fs *fs, struct node *n, struct path_fd *out);
+void path_fd_put(struct path_fd *p);
+#define _cleanup_path_ __attribute__((cleanup(path_fd_put)))
+#define PATH_FD_NONE { NULL, NULL, -1 }
+
+/* For node.c: closes what N holds. */
+void path_fd_drop(struct fs *fs, struct node *n);
+/* For node.c: gives FD to N (which has none yet), taking its ownership. */
+void path_fd_install(struct fs *fs, struct node *n, int fd);
+/* For node.c: reads FD's file handle into R, where there are file handles. */
+void node_handle_read(struct fs *fs, int fd, struct node_record *r);
+
+#endif

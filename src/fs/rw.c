@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Reads and writes. Both claim their range of the file first; a claim that has to wait is resumed
+ * on a pool thread, so from then on the request may block.
+ */
+#include <sys/uio.h>
+#include <time.h>
+
+#include "base/cap.h"
+#include "engine/bounce.h"
+#include "fs/internal.h"
+
+static uint64_t file_key(const struct file *f)
+{
+	return f->node->index;
+}
+
+static uint64_t range_end(uint64_t off, uint64_t len)
+{
+	return off + len < off ? UINT64_MAX : off + len;
+}
+
+/* The range is owned by now: go on where this thread may block. */
+static void resume_on_pool(struct fs_io *io, void (*run)(struct pool_job *job))
+{
+	io->loop = NULL;
+	io->job = (struct pool_job){ .run = run,
+				     .key = file_key(io->handle->file),
+				     .lane = LANE_DATA };
+	pool_submit(io->fs->config.pool, &io->job);
+}
+
+/* ---- reads ---- */
+
+struct invalidation {
+	struct pool_job job;
+	struct fs *fs;
+	uint64_t id, off, len;
+};
+
+static void invalidate_job(struct pool_job *job)
+{
+	struct invalidation *i = container_of(job, struct invalidation, job);
+
+	i->fs->config.invalidate(i->fs->config.invalidate_arg, i->id, (int64_t)i->off,
+				 (int64_t)i->len);
+	free(i);
+}
+
+/*
+ * The kernel put what it read into its own page cache, from where splice and sendfile would go on reading it
+ * for as long as it stays. So it goes again once it was delivered.
+ */
+static void invalidate_later(struct fs *fs, uint64_t id, uint64_t off, uint64_t len)
+{
+	struct invalidation *i = malloc(sizeof(*i));
+
+	if (!i)
+		return;
+	*i = (struct invalidation){ .fs = fs, .id = id, .off = off, .len = len };
+	i->job = (struct pool_job){ .run = invalidate_job, .key = id, .lane = LANE_NOTIFY };
+	pool_submit(fs->config.pool, &i->job);
+}
+
+static void read_finish(struct fs_io *io, ssize_t result)
+{
+	struct fs *fs = io->fs;
+	struct file *f = io->handle->file;
+	bool page_cache = io->page_cache && result > 0;
+	uint64_t id = node_id(f->node), off = io->off, len = io->len;
+
+	iolock_release(&f->range, &io->claim);
+	io->done(io, result); /* IO may be gone, and the file closed */
+	if (page_cache)
+		invalidate_later(fs, id, off, len);
+}
+
+static void read_done(struct engine_io *eio, ssize_t result)
+{
+	struct fs_io *io = container_of(eio, struct fs_io, eio);
+	ssize_t total;
+
+	if (result < 0 && !io->got) {
+		read_finish(io, result);
+		return;
+	}
+	total = (ssize_t)io->got + MAX(result, 0) - (ssize_t)io->skip;
+	read_finish(io, MIN(MAX(total, 0), (ssize_t)io->len));
+}
+
+/* What is in the page cache already is copied at once; more may have to be waited for. */
+static ssize_t read_cached(struct fs_io *io)
+{
+	struct iovec iov = { io->buf, io->len };
+	ssize_t n;
+
+	if (!io->fs->config.caps.rwf_nowait)
+		return 0;
+	n = preadv2(io->handle->fd, &iov, 1, (off_t)io->off, RWF_NOWAIT);
+	return MAX(n, 0);
+}
+
+static void read_owned(struct fs_io *io)
+{
+	struct handle *h = io->handle;
+	struct engine_io *e = &io->eio;
+	const struct engine *engine = io->fs->config.engine;
+
+	io->got = io->skip = 0;
+	io->data = io->buf;
+	*e = (struct engine_io){ .fd = h->fd,
+				 .loop = io->loop,
+				 .pool = io->fs->config.pool,
+				 .key = file_key(h->file),
+				 .done = read_done };
+	if (h->plan.direct) { /* widened to blocks; the buffer has room for that */
+		uint32_t align = h->file->dio_offset;
+
+		e->off = align_down(io->off, align);
+		io->skip = io->off - e->off;
+		e->len = align_up(io->skip + io->len, align);
+		e->buf = io->buf;
+		io->data = io->buf + io->skip;
+	} else if (!engine->null) {
+		io->got = (size_t)read_cached(io);
+		if (io->got == io->len) {
+			read_finish(io, (ssize_t)io->got);
+			return;
+		}
+	}
+	if (!h->plan.direct) {
+		e->off = io->off + io->got;
+		e->len = io->len - io->got;
+		e->buf = io->buf + io->got;
+	}
+	engine->read(e);
+}
+
+static void read_job(struct pool_job *job)
+{
+	read_owned(container_of(job, struct fs_io, job));
+}
+
+static void read_resume(struct claim *c)
+{
+	resume_on_pool(container_of(c, struct fs_io, claim), read_job);
+}
+
+void fs_read(struct fs_io *io)
+{
+	struct handle *h = handle_get(io->fs, io->fh);
+
+	if (!h || !h->file || !h->can_read) {
+		io->done(io, -EBADF);
+		return;
+	}
+	io->handle = h;
+	if (io->page_cache)
+		atomic_store_explicit(&h->file->fuse_pages, true, memory_order_relaxed);
+	io->claim = (struct claim){ .kind = CLAIM_READ,
+				    .start = io->off,
+				    .end = range_end(io->off, io->len),
+				    .resume = read_resume };
+	if (iolock_acquire(&h->file->range, &io->claim))
+		read_owned(io);
+}
+
+/* ---- writes ---- */
+
+static void write_owned(struct fs_io *io);
+
+static void write_job(struct pool_job *job)
+{
+	write_owned(container_of(job, struct fs_io, job));
+}
+
+static void write_resume(struct claim *c)
+{
+	resume_on_pool(container_of(c, struct fs_io, claim), write_job);
+}
+
+static bool write_bounces(const struct fs_io *io)
+{
+	const struct handle *h = io->handle;
+
+	return h->plan.direct && !io->fs->config.engine->null &&
+	       bounce_needed(io->off, io->len, h->file->dio_offset);
+}
+
+static void write_claim(struct fs_io *io)
+{
+	struct handle *h = io->handle;
+	struct claim *c = &io->claim;
+
+	io->epoch = atomic_load(&h->file->epoch);
+	*c = (struct claim){ .kind = CLAIM_WRITE,
+			     .start = io->off,
+			     .end = range_end(io->off, io->len),
+			     .resume = write_resume };
+	if (io->whole) {
+		*c = (struct claim){ .kind = CLAIM_RMW, .end = UINT64_MAX, .resume = c->resume };
+	} else if (write_bounces(io)) {
+		c->kind = CLAIM_RMW;
+		c->start = align_down(c->start, h->file->dio_offset);
+		c->end = align_up(c->end, h->file->dio_offset);
+	}
+	if (iolock_acquire(&h->file->range, c))
+		write_owned(io);
+}
+
+static void write_reply_job(struct pool_job *job)
+{
+	struct fs_io *io = container_of(job, struct fs_io, job);
+	struct fs *fs = io->fs;
+
+	fs->config.invalidate(fs->config.invalidate_arg, node_id(io->handle->file->node),
+			      (int64_t)io->off, (int64_t)io->len);
+	io->done(io, io->result);
+}
+
+/*
+ * Whoever reads after this write's reply must see it, also through pages that the kernel read for splice or
+ * a mapping before. Those go before the reply; in a lane of its own, since the kernel may
+ * wait for other requests of ours while it drops pages. Its own page write-back must not wait for itself.
+ */
+static void write_finish(struct fs_io *io, ssize_t result)
+{
+	struct file *f = io->handle->file;
+
+	iolock_release(&f->range, &io->claim);
+	if (result == -EIO)
+		flush_latch(&f->flush, -EIO);
+	if (io->page_cache || result <= 0 || !atomic_load(&f->fuse_pages)) {
+		io->done(io, result);
+		return;
+	}
+	io->result = result;
+	io->job = (struct pool_job){ .run = write_reply_job,
+				     .key = file_key(f),
+				     .lane = LANE_NOTIFY };
+	pool_submit(io->fs->config.pool, &io->job);
+}
+
+static uint64_t now_nsec(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static ssize_t write_tail(struct fs_io *io, int rwf)
+{
+	_cleanup_fd_ int fd = fs_reopen(io->fs, io->handle->file->path.fd, O_RDWR);
+
+	return fd < 0 ? fd : bounce_write_tail(fd, io->buf, io->len, io->off, rwf);
+}
+
+static ssize_t write_blocks(struct fs_io *io, int rwf)
+{
+	struct handle *h = io->handle;
+
+	if (io->whole)
+		return write_tail(io, rwf);
+	if (io->claim.kind == CLAIM_RMW)
+		return bounce_write(h->fd, h->file->dio_offset, io->buf, io->len, io->off, rwf);
+	return io->fs->config.engine->write(h->fd, io->buf, io->len, io->off, rwf);
+}
+
+static ssize_t write_execute(struct fs_io *io)
+{
+	struct handle *h = io->handle;
+	int rwf = h->plan.write_rwf | plan_write_rwf(&h->plan, io->client_flags);
+	uint64_t start;
+	ssize_t n;
+
+	cap_thread_fsetid(!io->kill_priv);
+	if (!(io->client_flags & O_DSYNC)) /* O_SYNC contains it */
+		return write_blocks(io, rwf);
+	if (!rwf) {
+		n = write_blocks(io, rwf);
+		flush_count_write(&h->file->flush, false, 0);
+		return n;
+	}
+	start = now_nsec();
+	n = write_blocks(io, rwf);
+	flush_count_write(&h->file->flush, true, now_nsec() - start);
+	return n;
+}
+
+/* Does a block that must be read first, and written whole, contain the end of the file? */
+static bool write_needs_whole(const struct fs_io *io)
+{
+	struct stat st;
+
+	return io->claim.kind == CLAIM_RMW && !io->whole &&
+	       (fstat(io->handle->fd, &st) < 0 || io->claim.end > (uint64_t)st.st_size ||
+		(fcntl(io->handle->fd, F_GETFL) & O_ACCMODE) == O_WRONLY);
+}
+
+static void write_owned(struct fs_io *io)
+{
+	struct file *f = io->handle->file;
+
+	if (io->epoch != atomic_load(&f->epoch)) { /* the mode changed while this one waited */
+		iolock_release(&f->range, &io->claim);
+		io->whole = false;
+		write_claim(io);
+		return;
+	}
+	if (write_needs_whole(io)) {
+		iolock_release(&f->range, &io->claim);
+		io->whole = true;
+		write_claim(io);
+		return;
+	}
+	write_finish(io, write_execute(io));
+}
+
+void fs_write(struct fs_io *io)
+{
+	struct handle *h = handle_get(io->fs, io->fh);
+
+	if (!h || !h->file || !h->can_write) {
+		io->done(io, -EBADF);
+		return;
+	}
+	io->handle = h;
+	io->whole = false;
+	atomic_store_explicit(&io->fs->written, true, memory_order_relaxed);
+	write_claim(io);
+}

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Another mode while files are open. New opens take the new switches as soon as they are stored;
+ * then each open file is stopped between two of its reads and writes (CLAIM_GATE), its handles get
+ * their new plans, and what the old mode left behind is made what the new one promises.
+ */
+#include <utlist.h>
+
+#include "engine/bounce.h"
+#include "fs/internal.h"
+
+static void handles_replan(struct fs *fs, struct file *f)
+{
+	struct handle *h;
+
+	pthread_mutex_lock(&f->lock);
+	DL_FOREACH (f->handles, h) {
+		h->plan = fs_plan(fs, h->rec->client_flags);
+		handle_apply_direct(h);
+	}
+	pthread_mutex_unlock(&f->lock);
+	atomic_fetch_add(&f->epoch, 1);
+}
+
+/* What was written before is as durable, and as little cached, as the new switches promise. */
+static int file_barrier(struct fs *fs, struct file *f, struct switches to)
+{
+	_cleanup_fd_ int fd = -1;
+	int err = 0;
+
+	if (to.no_flush && !to.direct)
+		return 0;
+	fd = fs_reopen(fs, f->path.fd, O_RDONLY);
+	if (fd < 0)
+		return fd;
+	if (!to.no_flush)
+		err = flush_file(&f->flush, fs->config.engine, fd, false, FLUSH_EXECUTE);
+	if (to.direct) {
+		int drop = bounce_drop_cache(fd);
+
+		err = err ? err : drop;
+	}
+	return err;
+}
+
+static int file_switch(struct fs *fs, struct file *f, struct switches to)
+{
+	struct claim gate = { .kind = CLAIM_GATE, .start = 0, .end = UINT64_MAX };
+	int err;
+
+	/* first what the kernel holds of shared mappings, as requests to us */
+	if (atomic_load(&f->fuse_pages))
+		fs->config.invalidate(fs->config.invalidate_arg, node_id(f->node), 0, 0);
+	iolock_acquire_wait(&f->range, &gate);
+	handles_replan(fs, f);
+	err = fs->config.engine->null ? 0 : file_barrier(fs, f, to);
+	iolock_release(&f->range, &gate);
+	return err;
+}
+
+/* The open files of a shard, each with one open more; a count, or -ENOMEM. */
+static int shard_files(struct fs *fs, struct node_shard *s, struct file ***out)
+{
+	struct file **files;
+	struct node *n, *tmp;
+	int count = 0;
+
+	(void)fs;
+	pthread_mutex_lock(&s->lock);
+	files = calloc(HASH_COUNT(s->hash) + 1, sizeof(*files));
+	HASH_ITER(hh, s->hash, n, tmp)
+	{
+		if (files && n->file) {
+			n->file->opens++;
+			files[count++] = n->file;
+		}
+	}
+	pthread_mutex_unlock(&s->lock);
+	*out = files;
+	return files ? count : -ENOMEM;
+}
+
+int fs_set_switches(struct fs *fs, struct switches to)
+{
+	struct switches from = fs_switches(fs);
+	int result = 0;
+
+	if (!switches_valid(to))
+		return -EINVAL;
+	if (to.direct && !fs->config.caps.backing_direct_io)
+		return -EOPNOTSUPP;
+	if (switches_equal(from, to))
+		return 0;
+	atomic_store(&fs->switches, switches_pack(to));
+	for (int i = 0; i < NODE_SHARDS; i++) {
+		struct file **files;
+		int count = shard_files(fs, &fs->shards[i], &files);
+
+		for (int k = 0; k < count; k++) {
+			int err = file_switch(fs, files[k], to);
+
+			result = result ? result : err;
+			file_put(fs, files[k]);
+		}
+		free(files);
+		result = count < 0 && !result ? count : result;
+	}
+	/* files that were closed with unflushed data, and names */
+	if (!to.no_flush && (from.no_flush || !to.writeback) && !fs->config.engine->null) {
+		int err = sysret(syncfs(fs->root_fd));
+
+		result = result ? result : err;
+	}
+	return result;
+}

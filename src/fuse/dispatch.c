@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "fuse/dispatch.h"
+
+#include "base/log.h"
+#include "base/util.h"
+#include "fuse/session.h"
+#include "fuse/wire.h"
+
+static void op_ok(struct request *req)
+{
+	reply_error(req, 0);
+}
+
+/* No reply is owed. An operation that was interrupted goes on to its end: it may already have had effects. */
+static void op_ignore(struct request *req)
+{
+	req->ops->release(req);
+}
+
+/* Searched by number: the index is the opcode. */
+static const struct opcode opcodes[] = {
+#define OP(op, place, run) [FUSE_##op] = { FUSE_##op, #op, PLACE_##place, run }
+	OP(LOOKUP, META, op_lookup),
+	OP(FORGET, HERE, op_forget),
+	OP(BATCH_FORGET, HERE, op_batch_forget),
+	OP(GETATTR, META, op_getattr),
+	OP(STATX, META, op_statx),
+	OP(SETATTR, META, op_setattr),
+	OP(READLINK, META, op_readlink),
+	OP(STATFS, META, op_statfs),
+	OP(SYMLINK, CREDENTIALS, op_symlink),
+	OP(MKNOD, CREDENTIALS, op_mknod),
+	OP(MKDIR, CREDENTIALS, op_mkdir),
+	OP(UNLINK, META, op_unlink),
+	OP(RMDIR, META, op_rmdir),
+	OP(RENAME, META, op_rename),
+	OP(RENAME2, META, op_rename2),
+	OP(LINK, META, op_link),
+	OP(OPEN, META, op_open),
+	OP(CREATE, CREDENTIALS, op_create),
+	OP(TMPFILE, CREDENTIALS, op_tmpfile),
+	OP(RELEASE, META, op_release),
+	OP(READ, HERE, op_read),
+	OP(WRITE, DATA, op_write),
+	OP(FLUSH, HERE, op_ok),
+	OP(FSYNC, FLUSH, op_fsync),
+	OP(FALLOCATE, FLUSH, op_fallocate),
+	OP(LSEEK, META, op_lseek),
+	OP(COPY_FILE_RANGE, FLUSH, op_copy_file_range),
+	OP(COPY_FILE_RANGE_64, FLUSH, op_copy_file_range_64),
+	OP(OPENDIR, META, op_opendir),
+	OP(READDIR, META, op_readdir),
+	OP(READDIRPLUS, META, op_readdirplus),
+	OP(RELEASEDIR, META, op_release),
+	OP(FSYNCDIR, FLUSH, op_fsyncdir),
+	OP(GETXATTR, META, op_getxattr),
+	OP(LISTXATTR, META, op_listxattr),
+	OP(SETXATTR, META, op_setxattr),
+	OP(REMOVEXATTR, META, op_removexattr),
+	OP(IOCTL, FLUSH, op_ioctl),
+	OP(ACCESS, HERE, op_ok), /* default_permissions: the kernel has decided */
+	OP(INTERRUPT, HERE, op_ignore),
+	OP(DESTROY, HERE, op_ok),
+#undef OP
+};
+
+const struct opcode *opcode_find(uint32_t number)
+{
+	if (number >= ARRAY_SIZE(opcodes) || !opcodes[number].run)
+		return NULL;
+	return &opcodes[number];
+}
+
+static void run_job(struct pool_job *job)
+{
+	struct request *req = container_of(job, struct request, job);
+
+	req->loop = NULL;
+	req->op->run(req);
+}
+
+static void to_pool(struct request *req)
+{
+	static const enum lane lanes[] = { [PLACE_DATA] = LANE_DATA,
+					   [PLACE_FLUSH] = LANE_FLUSH,
+					   [PLACE_META] = LANE_META,
+					   [PLACE_CREDENTIALS] = LANE_META };
+
+	req->job = (struct pool_job){ .run = run_job,
+				      .key = req->in->nodeid,
+				      .lane = lanes[req->op->place] };
+	pool_submit(req->session->pool, &req->job);
+}
+
+static bool well_formed(const struct request *req)
+{
+	return req->len >= sizeof(*req->in) && req->in->len == req->len;
+}
+
+void fuse_dispatch(struct request *req)
+{
+	struct loop *loop = req->loop;
+
+	if (!well_formed(req)) {
+		if (req->len < sizeof(*req->in))
+			req->ops->release(req); /* nothing to answer to */
+		else
+			reply_error(req, -EIO);
+		return;
+	}
+	req->op = opcode_find(req->in->opcode);
+	if (!req->op) {
+		log_debug("opcode %u is not served", req->in->opcode);
+		reply_error(req, -ENOSYS);
+		return;
+	}
+	if (req->op->place == PLACE_HERE) {
+		req->op->run(req);
+	} else if (req->op->place != PLACE_CREDENTIALS && loop && loop_block_begin(loop)) {
+		req->op->run(req);
+		loop_block_end(loop);
+	} else {
+		to_pool(req);
+	}
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A FUSE connection: what was negotiated in INIT, and how the kernel is told things.
+ * Constant once session_init() has returned, but for what the control interface changes.
+ */
+#ifndef CACHEFS_FUSE_SESSION_H
+#define CACHEFS_FUSE_SESSION_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "config/options.h"
+
+struct fs;
+struct pool;
+
+/* In front of a WRITE's data: header and arguments. */
+#define SESSION_WRITE_HEADER 80
+
+struct session {
+	int fd; /* /dev/fuse, of the mount; the session's user owns it */
+	struct fs *fs;
+	struct pool *pool;
+	uint32_t minor;	   /* spoken with this kernel */
+	uint64_t flags;	   /* negotiated FUSE_ flags */
+	uint32_t max_write; /* bytes */
+	/* seconds */
+	double attr_timeout, entry_timeout, negative_timeout;
+	bool cache_dirs;
+	pthread_mutex_t options_lock; /* options; held while a remount is carried out */
+	struct options *options;
+	uid_t owner; /* who mounted */
+};
+
+/* Reads FUSE_INIT from s->fd and answers it. 0 or a negative errno, with a line in the log. */
+int session_init(struct session *s);
+
+/* Bytes that a buffer for one request must hold. */
+size_t session_buffer_size(const struct session *s);
+
+/*
+ * The kernel drops its pages of [OFF, OFF + LEN) (LEN 0: to the end) and its attributes of node ID.
+ * May wait for requests in flight: only from threads that none of those needs.
+ */
+void session_invalidate(struct session *s, uint64_t id, int64_t off, int64_t len);
+
+#endif

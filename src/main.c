@@ -1,0 +1,417 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* mount.cachefs: options → session → loops → goodbye. */
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include "base/cap.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "cachefs.h"
+#include "config/options.h"
+#include "durability/flush.h"
+#include "fs/cred.h"
+#include "fs/fs.h"
+#include "fs/probe.h"
+#include "fuse/mount.h"
+#include "fuse/session.h"
+#include "observe/stats.h"
+#include "supervisor/daemon.h"
+#include "transport/transport.h"
+
+/* mount(8): EXIT STATUS */
+enum { EXIT_USAGE = 1, EXIT_SYSTEM = 2, EXIT_MOUNT = 32 };
+
+#ifndef PR_SET_IO_FLUSHER
+#define PR_SET_IO_FLUSHER 57
+#endif
+
+struct server {
+	struct options *options;
+	bool privileged;
+	int source_fd;
+	struct capabilities caps;
+	const struct engine *engine;
+	struct mount *mount;
+	struct session session;
+	struct pool *pool;
+	struct fs *fs;
+	struct transport *transport;
+};
+
+/* Both as absolute paths without symbolic links: what mountinfo will say. */
+static int canonical_paths(struct options *o)
+{
+	char *source = realpath(o->source, NULL), *target = realpath(o->mountpoint, NULL);
+	struct stat st;
+
+	if (!source || stat(source, &st) < 0 || !S_ISDIR(st.st_mode)) {
+		log_error("%s: %s: SOURCE must be an existing directory", o->source,
+			  source ? "not a directory" : strerror(errno));
+	} else if (!target || stat(target, &st) < 0 || !S_ISDIR(st.st_mode)) {
+		log_error("%s: %s: MOUNTPOINT must be an existing directory", o->mountpoint,
+			  target ? "not a directory" : strerror(errno));
+	} else {
+		free(o->source);
+		free(o->mountpoint);
+		o->source = source;
+		o->mountpoint = target;
+		return 0;
+	}
+	free(source);
+	free(target);
+	return EXIT_MOUNT;
+}
+
+static int enter_namespace(const char *ns)
+{
+	char path[64];
+	_cleanup_fd_ int fd = -1;
+
+	if (ns[strspn(ns, "0123456789")] == '\0') {
+		snprintf(path, sizeof(path), "/proc/%.20s/ns/mnt", ns);
+		ns = path;
+	}
+	fd = open(ns, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0 && setns(fd, CLONE_NEWNS) == 0)
+		return 0;
+	log_error("-N %s: %s: give the path of a mount namespace, or a process id", ns,
+		  strerror(errno));
+	return EXIT_MOUNT;
+}
+
+/* ---- remount ---- */
+
+static int update_options_shown(const struct options *o)
+{
+	_cleanup_fd_ int fd = open(o->mountpoint, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct cachefs_info info;
+
+	if (fd >= 0 && ioctl(fd, CACHEFS_IOC_INFO, &info) == 0)
+		utab_set(o->source, o->mountpoint, info.options);
+	return 0;
+}
+
+static int remount(const struct options *o)
+{
+	_cleanup_fd_ int fd = open(o->mountpoint, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	static struct cachefs_remount arg;
+	int err;
+
+	/* only what was given, so that the rest keeps its value */
+	options_describe_given(o, arg.options, sizeof(arg.options));
+	if (fd < 0 || ioctl(fd, CACHEFS_IOC_REMOUNT, &arg) < 0) {
+		if (errno == ENOTTY || errno == EINVAL || errno == EBADF)
+			log_error("%s: %s", o->mountpoint,
+				  *arg.error ? arg.error : "not a cachefs mount: nothing to remount");
+		else
+			log_error("%s: remount failed: %s", o->mountpoint,
+				  *arg.error ? arg.error : strerror(errno));
+		return EXIT_MOUNT;
+	}
+	err = mount_change_flags(o);
+	if (err) {
+		log_error("%s: the kernel refused the mount flags: %s", o->mountpoint,
+			  strerror(-err));
+		return EXIT_MOUNT;
+	}
+	return o->no_mtab ? 0 : update_options_shown(o);
+}
+
+/* ---- the way to a mount that answers ---- */
+
+static int probe(struct server *s)
+{
+	struct options *o = s->options;
+	char mode[96];
+
+	s->source_fd = probe_source(o->source, &s->caps.open_tree);
+	if (s->source_fd < 0) {
+		log_error("%s: %s: SOURCE could not be opened", o->source,
+			  strerror(-s->source_fd));
+		return EXIT_MOUNT;
+	}
+	probe_backing(s->source_fd, s->privileged, &s->caps);
+	s->caps.io_uring = loop_ring_probe() == 0;
+	capabilities_mask(&s->caps, o->masked_capabilities);
+	if (!s->caps.backing_direct_io && o->switches.direct) {
+		mode_describe(o->switches, mode, sizeof(mode));
+		log_error("%s: its filesystem has no direct I/O, which cache=%s needs: use writeback, "
+			  "writethrough or unsafe, or another SOURCE",
+			  o->source, mode);
+		return EXIT_MOUNT;
+	}
+	return 0;
+}
+
+static int choose_engine(struct server *s)
+{
+	static const struct engine *const engines[] = { [ENGINE_URING] = &engine_uring,
+							[ENGINE_THREADS] = &engine_threads,
+							[ENGINE_NULL] = &engine_null };
+	enum engine_kind kind = s->options->engine;
+
+	if (kind == ENGINE_URING && !s->caps.io_uring) {
+		log_error("engine=uring: io_uring is not permitted here (%s): use engine=auto or "
+			  "allow it (kernel.io_uring_disabled, seccomp)",
+			  strerror(loop_ring_probe() ? -loop_ring_probe() : EPERM));
+		return EXIT_MOUNT;
+	}
+	if (kind == ENGINE_AUTO) {
+		kind = s->caps.io_uring ? ENGINE_URING : ENGINE_THREADS;
+		if (!s->caps.io_uring)
+			log_info("io_uring is not permitted here: file I/O runs on threads");
+	}
+	s->engine = engines[kind];
+	return 0;
+}
+
+static void prepare_process(void)
+{
+	struct rlimit r;
+	int fd;
+
+	if (getrlimit(RLIMIT_NOFILE, &r) == 0) {
+		r.rlim_cur = r.rlim_max = MAX(r.rlim_max, 1048576u);
+		if (setrlimit(RLIMIT_NOFILE, &r) < 0 && getrlimit(RLIMIT_NOFILE, &r) == 0) {
+			r.rlim_cur = r.rlim_max;
+			setrlimit(RLIMIT_NOFILE, &r);
+		}
+	}
+	/* memory reclaim may have to wait for what we write */
+	prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
+	fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+	if (fd >= 0) {
+		if (write(fd, "-900", 4) < 0)
+			log_debug("oom_score_adj stays as it is: %s", strerror(errno));
+		close(fd);
+	}
+	signal(SIGPIPE, SIG_IGN);
+	umask(0);
+	if (chdir("/") < 0)
+		log_debug("chdir: %s", strerror(errno));
+}
+
+static void invalidate(void *arg, uint64_t id, int64_t off, int64_t len)
+{
+	struct server *s = arg;
+
+	session_invalidate(&s->session, id, off, len);
+}
+
+static void pool_thread_init(enum lane lane)
+{
+	if (lane == LANE_META)
+		cred_thread_init();
+}
+
+static int start_fs(struct server *s)
+{
+	struct fs_config config = { .source_fd = s->source_fd,
+				    .switches = s->options->switches,
+				    .caps = s->caps,
+				    .engine = s->engine,
+				    .privileged = s->privileged,
+				    .invalidate = invalidate,
+				    .invalidate_arg = s };
+	int err = pool_create(&s->pool, pool_thread_init);
+
+	if (err)
+		return err;
+	config.pool = s->pool;
+	s->source_fd = -1; /* the fs owns it now */
+	return fs_create(&config, &s->fs);
+}
+
+static unsigned loops_wanted(const struct options *o)
+{
+	cpu_set_t set;
+
+	if (o->threads)
+		return o->threads;
+	return sched_getaffinity(0, sizeof(set), &set) ? 1 : (unsigned)CPU_COUNT(&set);
+}
+
+static int start_session(struct server *s)
+{
+	const struct options *o = s->options;
+	const double forever = 1u << 30; /* seconds; the kernel knows no infinity */
+	struct transport_config config = { .session = &s->session,
+					   .loops = loops_wanted(o),
+					   .ring = s->engine->needs_ring };
+	int err;
+
+	s->session = (struct session){ .fd = mount_fd(s->mount),
+				       .fs = s->fs,
+				       .pool = s->pool,
+				       .attr_timeout = o->exclusive ? forever : o->attr_timeout,
+				       .entry_timeout = o->exclusive ? forever : o->entry_timeout,
+				       .negative_timeout =
+					       o->exclusive ? forever : o->negative_timeout,
+				       .cache_dirs = o->exclusive,
+				       .options_lock = PTHREAD_MUTEX_INITIALIZER,
+				       .options = s->options,
+				       .owner = getuid() };
+	err = session_init(&s->session);
+	if (!err)
+		err = transport_dev_start(&config, &s->transport);
+	return err;
+}
+
+static int start(struct server *s)
+{
+	char message[512] = "out of memory";
+	int code = probe(s), err;
+
+	if (!code)
+		code = choose_engine(s);
+	if (code)
+		return code;
+	err = mount_attach(s->options, s->privileged, &s->mount, message, sizeof(message));
+	if (err) {
+		log_error("%s", message);
+		return EXIT_MOUNT;
+	}
+	if (s->privileged)
+		cap_drop_unneeded();
+	err = start_fs(s);
+	if (!err)
+		err = start_session(s);
+	if (err)
+		log_error("%s could not be served at %s: %s", s->options->source,
+			  s->options->mountpoint, strerror(-err));
+	return err ? EXIT_SYSTEM : 0;
+}
+
+/* ---- serving, and the end ---- */
+
+/* SIGTERM: everything flushed, the mount gone (lazily, where it is in use), then the end. */
+static void *signal_thread(void *arg)
+{
+	struct server *s = arg;
+	sigset_t set;
+	int sig;
+
+	sigfillset(&set);
+	for (;;) {
+		if (sigwait(&set, &sig))
+			continue;
+		if (sig == SIGUSR1) {
+			stats_log();
+		} else if (sig == SIGTERM || sig == SIGINT) {
+			log_info("%s: told to end by signal %d", s->options->mountpoint, sig);
+			mount_detach(s->mount);
+			transport_stop(s->transport);
+		}
+	}
+	return NULL;
+}
+
+static int finish(struct server *s)
+{
+	int err = 0;
+
+	if (s->mount)
+		mount_detach(s->mount);
+	pool_destroy(s->pool); /* what was taken on is done to its end */
+	if (s->fs)
+		err = fs_flush_all(s->fs);
+	if (err)
+		log_error("%s: flushing what was written failed: %s: data was lost",
+			  s->options->source, strerror(-err));
+	fs_destroy(s->fs);
+	transport_free(s->transport);
+	mount_free(s->mount);
+	cleanup_fd(&s->source_fd);
+	return err ? EXIT_SYSTEM : 0;
+}
+
+static int serve(struct server *s)
+{
+	struct options *o = s->options;
+	char shown[1024];
+	pthread_t thread;
+	int code = start(s);
+
+	if (code) {
+		finish(s);
+		return code;
+	}
+	options_describe(o, shown, sizeof(shown));
+	if (s->privileged && !o->no_mtab)
+		utab_set(o->source, o->mountpoint, shown);
+	log_info("%s at %s: %s, engine %s, %u loops", o->source, o->mountpoint, shown,
+		 s->engine->name, loops_wanted(o));
+	if (!o->foreground) {
+		log_open("cachefs", LOG_TO_SYSLOG, o->log_level);
+		daemon_ready();
+	}
+	if (pthread_create(&thread, NULL, signal_thread, s) == 0)
+		pthread_detach(thread);
+	transport_wait(s->transport);
+	stats_log();
+	if (s->privileged && !o->no_mtab)
+		utab_remove(o->mountpoint);
+	return finish(s);
+}
+
+static int mount_and_serve(struct options *o)
+{
+	struct server s = { .options = o, .privileged = geteuid() == 0, .source_fd = -1 };
+	sigset_t all;
+	int err;
+
+	if (!o->foreground && (err = daemon_fork())) {
+		log_error("no process for the mount: %s", strerror(-err));
+		return EXIT_SYSTEM;
+	}
+	sigfillset(&all); /* before any thread: all of them leave signals to signal_thread() */
+	pthread_sigmask(SIG_BLOCK, &all, NULL);
+	prepare_process();
+	return serve(&s);
+}
+
+static int run(struct options *o)
+{
+	int code = o->namespace ? enter_namespace(o->namespace) : 0;
+
+	if (!code)
+		code = canonical_paths(o);
+	if (code || o->fake)
+		return code;
+	if (o->remount)
+		return remount(o);
+	return mount_and_serve(o);
+}
+
+int main(int argc, char **argv)
+{
+	char text[8192];
+	struct options o;
+	int code = 0;
+
+	log_open("cachefs", LOG_TO_STDERR, LOG_LEVEL_INFO);
+	options_init(&o);
+	if (options_parse_args(&o, argc, argv, text, OPTIONS_ERROR_SIZE)) {
+		log_error("%s", text);
+		code = EXIT_USAGE;
+	} else if (o.help) {
+		options_help(argv[0], text, sizeof(text));
+		fputs(text, stdout);
+	} else if (o.version) {
+		puts(PACKAGE_STRING);
+	} else {
+		log_open("cachefs", LOG_TO_STDERR,
+			 o.foreground || o.verbose ? o.log_level : MIN(o.log_level, LOG_LEVEL_WARN));
+		code = run(&o);
+	}
+	options_free(&o);
+	return code;
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "policy/plan.h"
+
+#include <errno.h>
+#include <fcntl.h>
+
+#include "config/options.h"
+
+#define WITHHOLD(id, field, name)                                                                  \
+	if (mask & CAPABILITY_##id)                                                                \
+		caps->field = false;
+
+void capabilities_mask(struct capabilities *caps, unsigned int mask)
+{
+	CAPABILITY_TABLE(WITHHOLD)
+}
+
+static int backing_open_flags(struct switches sw, int client_flags)
+{
+	int flags = client_flags & (O_ACCMODE | O_TRUNC | O_NOATIME);
+
+	if (sw.direct)
+		flags |= O_DIRECT;
+	return flags | O_NOFOLLOW | O_CLOEXEC;
+}
+
+struct plan plan_open(struct switches sw, int client_flags, const struct capabilities *caps)
+{
+	if (!switches_valid(sw))
+		return (struct plan){.error = -EINVAL};
+	if (sw.direct && !caps->backing_direct_io)
+		return (struct plan){.error = -EOPNOTSUPP};
+
+	return (struct plan){
+	    .open_flags = backing_open_flags(sw, client_flags),
+	    .want_read = sw.direct && (client_flags & O_ACCMODE) == O_WRONLY,
+	    .direct = sw.direct,
+	    .write_rwf = sw.writeback ? 0 : RWF_DSYNC,
+	    .flush = sw.no_flush ? FLUSH_DROP : FLUSH_EXECUTE,
+	    .sync_metadata = !sw.writeback,
+	    .fopen_direct_io = true,
+	    .fopen_parallel_direct_writes = !(client_flags & O_APPEND),
+	    .fopen_noflush = true,
+	};
+}
+
+int plan_write_rwf(const struct plan *plan, int write_flags)
+{
+	if (plan->flush == FLUSH_DROP)
+		return 0;
+	/* O_SYNC contains the bit of O_DSYNC. */
+	if ((write_flags & O_SYNC) == O_SYNC)
+		return RWF_SYNC;
+	if (write_flags & O_DSYNC)
+		return RWF_DSYNC;
+	return plan->write_rwf;
+}

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Requests over /dev/fuse.
+ *
+ * Each loop reads through two descriptors of its own (FUSE_DEV_IOC_CLONE): one blocks and is read
+ * while the loop has nothing else to wait for; the other is O_NONBLOCK and polled in the ring while
+ * file I/O is in flight, since a blocking read after a lost race for a request would hold up the
+ * completions. A request is answered through the descriptor that it was read from.
+ */
+#include <fcntl.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+
+#include "base/log.h"
+#include "base/util.h"
+#include "fuse/dispatch.h"
+#include "fuse/session.h"
+#include "transport/transport.h"
+
+#define PAGE 4096
+#define SPARE_MAX 64 /* requests kept for the next ones, per transport */
+
+struct dev_request {
+	struct request req;
+	struct dev_request *next;
+	struct transport *transport;
+	uint8_t *mem;
+};
+
+struct dev_queue {
+	struct transport *transport;
+	int blocking_fd, polled_fd;
+	struct dev_request *current; /* for the next receive */
+};
+
+struct transport {
+	struct transport_config config;
+	struct loop_group *group;
+	size_t mem_size;
+	pthread_mutex_t lock; /* spare, nspare */
+	struct dev_request *spare;
+	unsigned nspare;
+	struct dev_queue queues[];
+};
+
+static void request_free(struct dev_request *r)
+{
+	if (!r)
+		return;
+	munmap(r->mem, r->transport->mem_size);
+	free(r);
+}
+
+static int dev_send(struct request *req, const struct iovec *iov, int n)
+{
+	ssize_t put;
+
+	do {
+		put = writev(req->reply_fd, iov, n);
+	} while (put < 0 && errno == EINTR);
+	if (put < 0 && errno != ENOENT && errno != ENODEV)
+		log_debug("a reply to %s was refused: %s", req->op ? req->op->name : "a request",
+			  strerror(errno));
+	return put < 0 ? -errno : 0;
+}
+
+static void dev_release(struct request *req)
+{
+	struct dev_request *r = container_of(req, struct dev_request, req);
+	struct transport *t = r->transport;
+
+	pthread_mutex_lock(&t->lock);
+	if (t->nspare < SPARE_MAX) {
+		r->next = t->spare;
+		t->spare = r;
+		t->nspare++;
+		r = NULL;
+	}
+	pthread_mutex_unlock(&t->lock);
+	request_free(r);
+}
+
+static const struct request_ops dev_ops = { .send = dev_send, .release = dev_release };
+
+/*
+ * One page for header and arguments, so placed that a WRITE's data begins on the second page, where direct
+ * I/O can take it from.
+ */
+static struct dev_request *request_new(struct transport *t)
+{
+	struct dev_request *r = calloc(1, sizeof(*r));
+
+	if (!r)
+		return NULL;
+	r->transport = t;
+	r->mem = mmap(NULL, t->mem_size, PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (r->mem == MAP_FAILED) {
+		free(r);
+		return NULL;
+	}
+	r->req.ops = &dev_ops;
+	r->req.session = t->config.session;
+	r->req.payload = r->mem + PAGE;
+	r->req.in = (void *)(r->mem + PAGE - SESSION_WRITE_HEADER);
+	return r;
+}
+
+static struct dev_request *request_get(struct transport *t)
+{
+	struct dev_request *r;
+
+	pthread_mutex_lock(&t->lock);
+	r = t->spare;
+	if (r) {
+		t->spare = r->next;
+		t->nspare--;
+	}
+	pthread_mutex_unlock(&t->lock);
+	return r ? r : request_new(t);
+}
+
+static int dev_receive(struct loop *l, void *arg, bool wait)
+{
+	struct dev_queue *q = arg;
+	int fd = wait ? q->blocking_fd : q->polled_fd;
+	struct dev_request *r = q->current ? q->current : request_get(q->transport);
+	ssize_t n;
+
+	if (!r) {
+		usleep(10000); /* no memory: other requests that end give theirs back */
+		return -EAGAIN;
+	}
+	q->current = r;
+	n = read(fd, r->req.in, session_buffer_size(q->transport->config.session));
+	if (n < 0) /* ENOENT: the request was interrupted while it was read */
+		return errno == ENOENT ? -EINTR : -errno;
+	q->current = NULL;
+	r->req.len = (size_t)n;
+	r->req.loop = l;
+	r->req.op = NULL;
+	r->req.reply_fd = fd;
+	fuse_dispatch(&r->req);
+	return 0;
+}
+
+static int clone_fd(int session_fd, int flags)
+{
+	uint32_t source = (uint32_t)session_fd;
+	_cleanup_fd_ int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC | flags);
+
+	if (fd < 0 || ioctl(fd, FUSE_DEV_IOC_CLONE, &source) < 0)
+		return -errno;
+	return steal_fd(&fd);
+}
+
+static int queue_init(struct transport *t, struct dev_queue *q)
+{
+	q->transport = t;
+	q->blocking_fd = clone_fd(t->config.session->fd, 0);
+	if (q->blocking_fd < 0)
+		return q->blocking_fd;
+	q->polled_fd = clone_fd(t->config.session->fd, O_NONBLOCK);
+	return q->polled_fd < 0 ? q->polled_fd : 0;
+}
+
+static struct loop_source queue_source(void *arg, unsigned i)
+{
+	struct transport *t = arg;
+
+	return (struct loop_source){ .receive = dev_receive,
+				     .poll_fd = t->queues[i].polled_fd,
+				     .arg = &t->queues[i] };
+}
+
+int transport_dev_start(const struct transport_config *config, struct transport **out)
+{
+	struct transport *t =
+		calloc(1, sizeof(*t) + config->loops * sizeof(struct dev_queue));
+	int err = 0;
+
+	if (!t)
+		return -ENOMEM;
+	t->config = *config;
+	t->mem_size = PAGE + align_up(config->session->max_write, PAGE) + 2 * FS_READ_SLACK;
+	pthread_mutex_init(&t->lock, NULL);
+	for (unsigned i = 0; i < config->loops; i++)
+		t->queues[i].blocking_fd = t->queues[i].polled_fd = -1;
+	for (unsigned i = 0; !err && i < config->loops; i++)
+		err = queue_init(t, &t->queues[i]);
+	if (!err)
+		err = loop_group_start(&t->group, config->loops, config->ring, queue_source, t);
+	if (err) {
+		transport_free(t);
+		return err;
+	}
+	*out = t;
+	return 0;
+}
+
+void transport_wait(struct transport *t)
+{
+	loop_group_wait(t->group);
+}
+
+void transport_stop(struct transport *t)
+{
+	loop_group_stop(t->group);
+}
+
+void transport_free(struct transport *t)
+{
+	struct dev_request *r;
+
+	if (!t)
+		return;
+	loop_group_free(t->group);
+	for (unsigned i = 0; i < t->config.loops; i++) {
+		request_free(t->queues[i].current);
+		cleanup_fd(&t->queues[i].blocking_fd);
+		cleanup_fd(&t->queues[i].polled_fd);
+	}
+	while ((r = t->spare)) {
+		t->spare = r->next;
+		request_free(r);
+	}
+	pthread_mutex_destroy(&t->lock);
+	free(t);
+}

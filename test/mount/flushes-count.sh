@@ -1,0 +1,81 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# How often each mode flushes the device, whatever method the client writes with. Counted by the
+# device; the files are allocated before, and there is no journal that would flush by itself.
+
+. "$(dirname "$0")/../lib/lib.sh"
+need_root
+need_fuse
+need_tools ioclient
+
+CLIENTS="plain odirect odsync mmap libaio io_uring rwf_dsync"
+NOFLUSH="cache=none,cache.no-flush=on"
+WRITES=64
+FLUSHES=8
+
+# expect MODE CLIENT FLUSHES: sets min and max for WRITES writes and so many flushes. Stores to a
+# mapping reach the daemon by the page, or in runs of pages, whenever the kernel writes them back.
+expect() {
+	local synchronous=0
+
+	case $1 in
+	unsafe | *without*) min=0 max=0; return ;;
+	writethrough | directsync) synchronous=1 ;;
+	*) [[ $2 =~ dsync ]] && synchronous=1 ;;
+	esac
+	min=$(($3 + synchronous * WRITES))
+	max=$min
+	if [ "$2" = mmap ]; then
+		[ $synchronous -eq 0 ] || min=$(($3 + 1))
+	fi
+}
+
+# check MODE CLIENT FLUSHES [ARGUMENT...]: one write or flush at a time, since a device may serve
+# several concurrent flushes at once.
+check() {
+	local mode=$1 client=$2 n=$3 file=f.$2 before
+
+	shift 3
+	exec 9<>"$MNT/$file"
+	before=$(flushes "$LOOP")
+	succeeds "$mode, $client: $WRITES writes, $n flushes" "$TOOLS/ioclient" -m "$client" -q 1 \
+		-b 4k -s $((WRITES * 4))k "$@" "$MNT/$file"
+	expect "$mode" "$client" "$n"
+	between $(($(flushes "$LOOP") - before)) $min $max "$mode, $client: flushes of the device"
+	exec 9>&-
+}
+
+# Under unsafe the last close flushes in the background: not into the next count.
+settle() {
+	local last=-1 now i
+
+	sync -f "$BACK"
+	for ((i = 0; i < 50; i++)); do
+		now=$(flushes "$LOOP")
+		[ "$now" -ne "$last" ] || break
+		last=$now
+		sleep 0.1
+	done
+}
+
+count=$(wc -w <<<"$CLIENTS")
+make_fs ext4 64M
+need_flush_counter
+plan $((6 * (4 * count + 1)))
+MNT=$WORK/mnt
+for client in $CLIENTS; do
+	allocate "$BACK/f.$client" 1M
+done
+for mode in $MODES "none without flushes"; do
+	options=cache=$mode
+	[[ $mode != none\ * ]] || options=$NOFLUSH
+	must_mount "$BACK" "$MNT" "$options"
+	for client in $CLIENTS; do
+		flush=fdatasync
+		[ "$client" != mmap ] || flush=msync
+		check "$mode" "$client" 0
+		check "$mode" "$client" $FLUSHES -F $flush -e $((WRITES / FLUSHES))
+		settle
+	done
+	succeeds "$mode: unmounts, the daemon ends" umount_cachefs "$MNT"
+done
