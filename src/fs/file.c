@@ -230,14 +230,43 @@ int64_t fs_lseek(struct fs *fs, uint64_t fh, int64_t off, int whence)
 	return h ? sysret((int64_t)lseek(h->fd, off, whence)) : -EBADF;
 }
 
+/*
+ * Where the backing cannot share extents the kernel copies through its page cache, and wants O_DIRECT's
+ * alignment of descriptors that have it; so under direct modes others do the copying.
+ */
+static int copy_fd(struct fs *fs, struct handle *h, int flags, int *own)
+{
+	if (!h->plan.direct)
+		return h->fd;
+	return *own = fs_reopen(fs, h->file->path.fd, flags);
+}
+
+static ssize_t copy_owned(struct fs *fs, struct handle *in, off_t from, struct handle *out,
+			  off_t to, size_t len)
+{
+	_cleanup_fd_ int own_in = -1, own_out = -1;
+	int fd_in = copy_fd(fs, in, O_RDONLY, &own_in);
+	int fd_out = copy_fd(fs, out, O_WRONLY, &own_out);
+	ssize_t n;
+	int err;
+
+	if (fd_in < 0 || fd_out < 0)
+		return fd_in < 0 ? fd_in : fd_out;
+	n = sysret(copy_file_range(fd_in, &from, fd_out, &to, len, 0));
+	if (n <= 0)
+		return n;
+	err = settle(fs, out, 0);
+	if (in->plan.direct && !fs->config.engine->null)
+		bounce_drop_cache(in->fd);
+	return err ? err : n;
+}
+
 ssize_t fs_copy_file_range(struct fs *fs, uint64_t fh_in, uint64_t off_in, uint64_t fh_out,
 			   uint64_t off_out, uint64_t len, unsigned flags)
 {
 	struct handle *in = handle_get(fs, fh_in), *out = handle_get(fs, fh_out);
-	off_t from = (off_t)off_in, to = (off_t)off_out;
 	struct claim claim;
 	ssize_t n;
-	int err;
 
 	if (!in || !out || !in->file || !out->file || !in->can_read || !out->can_write)
 		return -EBADF;
@@ -246,12 +275,9 @@ ssize_t fs_copy_file_range(struct fs *fs, uint64_t fh_in, uint64_t off_in, uint6
 	cap_thread_fsetid(true);
 	atomic_store_explicit(&fs->written, true, memory_order_relaxed);
 	claim_range(out, &claim);
-	n = sysret(copy_file_range(in->fd, &from, out->fd, &to, MIN(len, 0x7ffff000u), 0));
-	err = n < 0 ? 0 : settle(fs, out, 0);
-	if (n >= 0 && in->plan.direct && !fs->config.engine->null)
-		bounce_drop_cache(in->fd);
+	n = copy_owned(fs, in, (off_t)off_in, out, (off_t)off_out, MIN(len, 0x7ffff000u));
 	iolock_release(&out->file->range, &claim);
-	return n < 0 ? n : err ? err : n;
+	return n;
 }
 
 int fs_dio_alignment(struct fs *fs, uint64_t fh, uint32_t *mem, uint32_t *offset)

@@ -23,7 +23,7 @@ verified() {
 				verify $engine --ioengine=$engine --direct=$direct --bs=4k
 		done
 		succeeds "$1: $engine, unaligned sizes" verify $engine.odd --ioengine=$engine \
-			--bsrange=512-32k --bs_unaligned --norandommap
+			--bsrange=512-32k --bs_unaligned --norandommap --serialize_overlap=1
 		succeeds "$1: $engine, mixed with reads and flushes" verify $engine.mixed \
 			--ioengine=$engine --rw=randrw --bs=4k --fdatasync=64
 	done
