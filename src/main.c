@@ -49,13 +49,14 @@ struct server {
 /* Both as absolute paths without symbolic links: what mountinfo will say. */
 static int canonical_paths(struct options *o)
 {
-	char *source = realpath(o->source, NULL), *target = realpath(o->mountpoint, NULL);
+	char *source = realpath(o->source, NULL), *target = NULL;
 	struct stat st;
 
 	if (!source || stat(source, &st) < 0 || !S_ISDIR(st.st_mode)) {
 		log_error("%s: %s: SOURCE must be an existing directory", o->source,
 			  source ? "not a directory" : strerror(errno));
-	} else if (!target || stat(target, &st) < 0 || !S_ISDIR(st.st_mode)) {
+	} else if (!(target = realpath(o->mountpoint, NULL)) || stat(target, &st) < 0 ||
+		   !S_ISDIR(st.st_mode)) {
 		log_error("%s: %s: MOUNTPOINT must be an existing directory", o->mountpoint,
 			  target ? "not a directory" : strerror(errno));
 	} else {
@@ -230,13 +231,20 @@ static int start_fs(struct server *s)
 	return fs_create(&config, &s->fs);
 }
 
+/*
+ * One loop a processor, and by default eight more: a loop runs what blocks itself while another one is
+ * free to serve, which spares the hand-over to a pool thread. Eight writers with O_DIRECT, two processors:
+ * 32 000/s with two loops, 41 000 to 47 000 with ten; buffered reads and single writers do not notice.
+ */
+#define SPARE_LOOPS 8
+
 static unsigned loops_wanted(const struct options *o)
 {
 	cpu_set_t set;
 
 	if (o->threads)
 		return o->threads;
-	return sched_getaffinity(0, sizeof(set), &set) ? 1 : (unsigned)CPU_COUNT(&set);
+	return SPARE_LOOPS + (sched_getaffinity(0, sizeof(set), &set) ? 1 : (unsigned)CPU_COUNT(&set));
 }
 
 static int start_session(struct server *s)

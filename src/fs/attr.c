@@ -85,6 +85,7 @@ static int set_owner(int path_fd, const struct fs_setattr *a)
 	uid_t uid = a->valid & FS_SET_UID ? a->uid : (uid_t)-1;
 	gid_t gid = a->valid & FS_SET_GID ? a->gid : (gid_t)-1;
 
+	cap_thread_fsetid(a->caller_root);
 	return sysret(fchownat(path_fd, "", uid, gid, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW));
 }
 

@@ -75,6 +75,7 @@ struct cred cred_assume(struct fs *fs, const struct fs_caller *c, int dir_fd,
 	struct cred cred = { false };
 
 	umask(c->umask);
+	cap_thread_fsetid(true); /* root may set sgid for any group; others lose it by setfsuid(2) */
 	if (!fs->config.privileged || (c->uid == 0 && c->gid == 0))
 		return cred;
 	cred.assumed = true;
@@ -85,6 +86,25 @@ struct cred cred_assume(struct fs *fs, const struct fs_caller *c, int dir_fd,
 		cap_thread_raise(1u << CAP_DAC_OVERRIDE | 1u << CAP_DAC_READ_SEARCH |
 				 1u << CAP_MKNOD);
 	return cred;
+}
+
+/* What the kernel takes from a thread whose filesystem uid stops being 0 (CAP_FS_SET). */
+#define FS_CAPS                                                                                    \
+	(1u << CAP_CHOWN | 1u << CAP_DAC_OVERRIDE | 1u << CAP_DAC_READ_SEARCH | 1u << CAP_FOWNER | \
+	 1u << CAP_FSETID | 1u << CAP_LINUX_IMMUTABLE | 1u << CAP_MKNOD)
+
+void fs_thread_allocator(const struct fs *fs, uid_t uid)
+{
+	static _Thread_local uid_t current; /* 0: as the thread was made */
+
+	if (uid == current || !fs->config.privileged || uid == (uid_t)-1)
+		return;
+	syscall(SYS_setfsuid, uid);
+	if (!current)
+		cap_thread_raise(FS_CAPS);
+	if (!current || !uid)
+		cap_thread_fsetid_raised();
+	current = uid;
 }
 
 void cred_restore(struct cred *c)

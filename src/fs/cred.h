@@ -26,6 +26,7 @@ struct cred {
 struct cred cred_assume(struct fs *fs, const struct fs_caller *c, int dir_fd,
 			enum cred_rights rights);
 void cred_restore(struct cred *c);
-#define _cleanup_cred_ __attribute__((cleanup(cred_restore)))
+/* unused: clang does not count the cleanup as a use */
+#define _cleanup_cred_ __attribute__((cleanup(cred_restore), unused))
 
 #endif

@@ -204,7 +204,7 @@ static void claim_range(struct handle *h, struct claim *c)
 	iolock_acquire_wait(&h->file->range, c);
 }
 
-int fs_fallocate(struct fs *fs, uint64_t fh, int mode, uint64_t off, uint64_t len)
+int fs_fallocate(struct fs *fs, uint64_t fh, int mode, uint64_t off, uint64_t len, bool kill_priv)
 {
 	struct handle *h = handle_get(fs, fh);
 	struct claim claim;
@@ -212,7 +212,7 @@ int fs_fallocate(struct fs *fs, uint64_t fh, int mode, uint64_t off, uint64_t le
 
 	if (!h || !h->file || !h->can_write)
 		return -EBADF;
-	cap_thread_fsetid(true); /* the kernel asks for suid bits to fall by itself */
+	cap_thread_fsetid(!kill_priv);
 	atomic_store_explicit(&fs->written, true, memory_order_relaxed);
 	claim_range(h, &claim);
 	err = sysret(fallocate(h->fd, mode, (off_t)off, (off_t)len));
@@ -262,7 +262,7 @@ static ssize_t copy_owned(struct fs *fs, struct handle *in, off_t from, struct h
 }
 
 ssize_t fs_copy_file_range(struct fs *fs, uint64_t fh_in, uint64_t off_in, uint64_t fh_out,
-			   uint64_t off_out, uint64_t len, unsigned flags)
+			   uint64_t off_out, uint64_t len, unsigned flags, bool kill_priv)
 {
 	struct handle *in = handle_get(fs, fh_in), *out = handle_get(fs, fh_out);
 	struct claim claim;
@@ -272,7 +272,7 @@ ssize_t fs_copy_file_range(struct fs *fs, uint64_t fh_in, uint64_t off_in, uint6
 		return -EBADF;
 	if (flags)
 		return -EINVAL;
-	cap_thread_fsetid(true);
+	cap_thread_fsetid(!kill_priv);
 	atomic_store_explicit(&fs->written, true, memory_order_relaxed);
 	claim_range(out, &claim);
 	n = copy_owned(fs, in, (off_t)off_in, out, (off_t)off_out, MIN(len, 0x7ffff000u));

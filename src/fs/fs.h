@@ -63,6 +63,13 @@ int fs_create(const struct fs_config *config, struct fs **out);
 /* Everything closed and freed; no request may be running. */
 void fs_destroy(struct fs *fs);
 
+/*
+ * From now on this thread allocates blocks as UID, with root's other rights. A backing filesystem
+ * lets its reserved blocks go to root by the filesystem uid alone, so root's daemon would take them
+ * for any client. Costs nothing while UID stays the same. Any thread that may block.
+ */
+void fs_thread_allocator(const struct fs *fs, uid_t uid);
+
 /* All that was written is on stable storage, whatever the modes. 0, or the first error. */
 int fs_flush_all(struct fs *fs);
 /* The backing filesystem can do what cache.direct=on needs. */
@@ -93,6 +100,7 @@ struct fs_setattr {
 	uint64_t size;
 	struct timespec atime, mtime; /* tv_nsec may be UTIME_NOW */
 	bool kill_priv; /* a new size takes suid, sgid and security.capability away */
+	bool caller_root; /* a new owner takes sgid only where it does so when root changes it */
 };
 
 int fs_setattr(struct fs *fs, uint64_t id, uint64_t fh, const struct fs_setattr *a,
@@ -123,10 +131,11 @@ void fs_release(struct fs *fs, uint64_t fh);
 int fs_fsync(struct fs *fs, uint64_t fh, bool datasync);
 /* A real flush of an open file, whatever its mode. */
 int fs_flush_file(struct fs *fs, uint64_t fh);
-int fs_fallocate(struct fs *fs, uint64_t fh, int mode, uint64_t off, uint64_t len);
+/* KILL_PRIV: suid, sgid and security.capability fall. The kernel leaves that to us, without a flag. */
+int fs_fallocate(struct fs *fs, uint64_t fh, int mode, uint64_t off, uint64_t len, bool kill_priv);
 int64_t fs_lseek(struct fs *fs, uint64_t fh, int64_t off, int whence);
 ssize_t fs_copy_file_range(struct fs *fs, uint64_t fh_in, uint64_t off_in, uint64_t fh_out,
-			   uint64_t off_out, uint64_t len, unsigned flags);
+			   uint64_t off_out, uint64_t len, unsigned flags, bool kill_priv);
 /* Alignment of direct I/O on the backing file, in bytes: memory, and offset and length. */
 int fs_dio_alignment(struct fs *fs, uint64_t fh, uint32_t *mem, uint32_t *offset);
 
@@ -152,7 +161,8 @@ int fs_readdir(struct fs *fs, uint64_t id, uint64_t fh, uint64_t off, size_t siz
 
 /* xattr.c */
 ssize_t fs_getxattr(struct fs *fs, uint64_t id, const char *name, void *buf, size_t size);
-ssize_t fs_listxattr(struct fs *fs, uint64_t id, char *buf, size_t size);
+/* TRUSTED: those that only root may see as well. */
+ssize_t fs_listxattr(struct fs *fs, uint64_t id, char *buf, size_t size, bool trusted);
 int fs_setxattr(struct fs *fs, uint64_t id, const char *name, const void *value, size_t size,
 		int flags, bool kill_sgid);
 int fs_removexattr(struct fs *fs, uint64_t id, const char *name);
@@ -172,6 +182,7 @@ struct fs_io {
 	int client_flags;  /* of the client's descriptor now, O_SYNC and O_DSYNC for this write */
 	bool kill_priv;	   /* write: suid, sgid and security.capability fall */
 	bool page_cache;   /* the kernel's own page cache reads or writes, not a client */
+	uid_t uid;	   /* write: who allocates blocks */
 	void (*done)(struct fs_io *io, ssize_t result);
 	uint8_t *data; /* read: where the bytes are */
 

@@ -88,13 +88,15 @@ int fs_link(struct fs *fs, uint64_t id, uint64_t parent, const char *name, struc
 static int remove_name(struct fs *fs, uint64_t parent, const char *name, int flags)
 {
 	_cleanup_path_ struct path_fd dir = PATH_FD_NONE;
+	struct path_fd held;
 	struct node *p;
 	int err = dir_get(fs, parent, &p, &dir);
 
 	if (err)
 		return err;
-	node_retain(fs, dir.fd, name);
+	held = node_hold(fs, dir.fd, name);
 	err = sysret(unlinkat(dir.fd, name, flags));
+	node_name_lost(&held, p, name, !err);
 	return err ? err : fs_sync_dir(fs, dir.fd);
 }
 
@@ -126,6 +128,7 @@ int fs_rename(struct fs *fs, uint64_t parent, const char *name, uint64_t newpare
 	      const char *newname, unsigned flags)
 {
 	_cleanup_path_ struct path_fd from = PATH_FD_NONE, to = PATH_FD_NONE;
+	struct path_fd replaced = PATH_FD_NONE;
 	struct node *p, *np, *moved, *other = NULL;
 	int err = dir_get(fs, parent, &p, &from);
 
@@ -139,8 +142,10 @@ int fs_rename(struct fs *fs, uint64_t parent, const char *name, uint64_t newpare
 	if (flags & RENAME_EXCHANGE)
 		other = node_find(fs, to.fd, newname);
 	else
-		node_retain(fs, to.fd, newname);
+		replaced = node_hold(fs, to.fd, newname);
 	err = sysret(renameat2(from.fd, name, to.fd, newname, flags));
+	/* renaming one link of a file to another does nothing */
+	node_name_lost(&replaced, np, newname, !err && replaced.node != moved);
 	if (err) {
 		if (moved)
 			node_unref(fs, moved);

@@ -131,7 +131,7 @@ void node_forget(struct fs *fs, struct node *n, uint64_t count)
 	node_put(fs, n, count, count);
 }
 
-static void node_ref(struct fs *fs, struct node *n)
+void node_ref(struct fs *fs, struct node *n)
 {
 	struct node_shard *s = node_shard(fs, n);
 
@@ -235,19 +235,47 @@ struct node *node_find(struct fs *fs, int parent_fd, const char *name)
 	return n;
 }
 
-void node_retain(struct fs *fs, int parent_fd, const char *name)
+struct path_fd node_hold(struct fs *fs, int parent_fd, const char *name)
 {
 	struct node *n = node_find(fs, parent_fd, name);
 	struct path_fd p = PATH_FD_NONE;
 
+	if (n && path_fd_get(fs, n, &p))
+		node_unref(fs, n);
+	return p; /* with the reference, if it holds a node */
+}
+
+/* No file handle and no name leads to N, which was NAME in PARENT. */
+static bool unreachable(struct path_fd *p, const struct node *parent, const char *name)
+{
+	struct node *n = p->node;
+	struct stat st;
+	bool same;
+
+	/* a directory has one name, and its link count is its filesystem's own business */
+	if (n->rec->type == S_IFDIR || fstat(p->fd, &st) < 0 || st.st_nlink == 0)
+		return true;
+	if (n->rec->handle_len)
+		return false;
+	pthread_mutex_lock(&p->fs->tree);
+	same = !n->name || (n->parent == parent && !strcmp(n->name, name));
+	pthread_mutex_unlock(&p->fs->tree);
+	return same;
+}
+
+void node_name_lost(struct path_fd *held, const struct node *parent, const char *name, bool lost)
+{
+	struct fs *fs = held->fs;
+	struct node *n = held->node;
+
 	if (!n)
 		return;
-	if (!path_fd_get(fs, n, &p)) {
+	if (lost && unreachable(held, parent, name)) {
 		pthread_mutex_lock(&fs->fds.lock);
 		n->retained = true; /* stays out of the LRU list from now on */
 		pthread_mutex_unlock(&fs->fds.lock);
-		path_fd_put(&p);
 	}
+	path_fd_put(held);
 	node_unref(fs, n);
 }
 

@@ -61,7 +61,7 @@ struct node {
 	uint32_t fd_users; /* fs->fds.lock */
 	int fd;		   /* fs->fds.lock; O_PATH, or -1 */
 	bool hashed;	   /* shard */
-	bool retained;	   /* fs->fds.lock; its last name is gone: the descriptor is kept */
+	bool retained;	   /* fs->fds.lock; no name leads to it any more: the descriptor is kept */
 };
 
 struct node_shard {
@@ -92,10 +92,10 @@ struct node *node_lookup(struct fs *fs, struct node *parent, const char *name, i
 			 const struct statx *st);
 /* Gives N lookups back. */
 void node_forget(struct fs *fs, struct node *n, uint64_t count);
+/* From another reference only, or with fs->tree held from a child's parent. */
+void node_ref(struct fs *fs, struct node *n);
 void node_unref(struct fs *fs, struct node *n);
 
-/* The file at NAME in PARENT_FD is about to lose this name: its node must stay usable. */
-void node_retain(struct fs *fs, int parent_fd, const char *name);
 /* NODE is now NAME in PARENT. */
 void node_renamed(struct fs *fs, struct node *n, struct node *parent, const char *name);
 /* The node of the file at NAME in PARENT_FD with a reference, or NULL when the kernel has none. */
@@ -115,6 +115,11 @@ int path_fd_get(struct fs *fs, struct node *n, struct path_fd *out);
 void path_fd_put(struct path_fd *p);
 #define _cleanup_path_ __attribute__((cleanup(path_fd_put)))
 #define PATH_FD_NONE { NULL, NULL, -1 }
+
+/* The file at NAME in PARENT_FD may lose this name: its descriptor stays open until node_name_lost(). */
+struct path_fd node_hold(struct fs *fs, int parent_fd, const char *name);
+/* It did if LOST, in PARENT; from now on it is kept usable without that name. HELD is put back. */
+void node_name_lost(struct path_fd *held, const struct node *parent, const char *name, bool lost);
 
 /* For node.c: closes what N holds. */
 void path_fd_drop(struct fs *fs, struct node *n);

@@ -119,25 +119,14 @@ static int open_by_handle(struct fs *fs, const struct node_record *r)
 	return sysret(open_by_handle_at(fs->root_fd, &u.h, O_PATH | O_NOFOLLOW | O_CLOEXEC));
 }
 
-/* The file at the name last seen, if it is still the same one. */
-static int open_by_name(struct fs *fs, struct node *n)
+/* N's file, if it is what PARENT has at NAME. */
+static int open_child(struct fs *fs, struct node *parent, const char *name, const struct node *n)
 {
 	_cleanup_path_ struct path_fd dir = PATH_FD_NONE;
-	_cleanup_free_ char *name = NULL;
 	_cleanup_fd_ int fd = -1;
-	struct node *parent;
 	struct statx st;
-	int err = -ESTALE;
+	int err = path_fd_get(fs, parent, &dir);
 
-	pthread_mutex_lock(&fs->tree);
-	parent = n->parent;
-	if (parent && n->name)
-		name = strdup(n->name);
-	if (name)
-		err = 0;
-	pthread_mutex_unlock(&fs->tree);
-	if (!err)
-		err = path_fd_get(fs, parent, &dir);
 	if (err)
 		return err;
 	fd = openat(dir.fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
@@ -150,6 +139,27 @@ static int open_by_name(struct fs *fs, struct node *n)
 	    st.stx_btime.tv_sec != n->rec->btime_sec || st.stx_btime.tv_nsec != n->rec->btime_nsec)
 		return -ESTALE;
 	return steal_fd(&fd);
+}
+
+/* The file at the name last seen, if it is still the same one. */
+static int open_by_name(struct fs *fs, struct node *n)
+{
+	_cleanup_free_ char *name = NULL;
+	struct node *parent;
+	int fd;
+
+	pthread_mutex_lock(&fs->tree);
+	parent = n->parent;
+	if (parent && n->name)
+		name = strdup(n->name);
+	if (name)
+		node_ref(fs, parent); /* a rename may give N another parent meanwhile */
+	pthread_mutex_unlock(&fs->tree);
+	if (!name)
+		return -ESTALE;
+	fd = open_child(fs, parent, name, n);
+	node_unref(fs, parent);
+	return fd;
 }
 
 int path_fd_get(struct fs *fs, struct node *n, struct path_fd *out)

@@ -34,7 +34,7 @@ static int open_tree_clone(const char *path)
 
 int probe_source(const char *source, bool *cloned)
 {
-	_cleanup_fd_ int fd = open_tree_clone(source);
+	_cleanup_fd_ int fd = open_tree_clone(source), readable = -1;
 	struct stat st;
 
 	*cloned = fd >= 0;
@@ -42,7 +42,10 @@ int probe_source(const char *source, bool *cloned)
 		fd = open(source, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return -errno;
-	return S_ISDIR(st.st_mode) ? steal_fd(&fd) : -ENOTDIR;
+	if (!S_ISDIR(st.st_mode))
+		return -ENOTDIR;
+	readable = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return readable < 0 ? -errno : steal_fd(&fd);
 }
 
 /* A file of our own in the directory that nobody sees. A descriptor or a negative errno. */

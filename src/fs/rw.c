@@ -274,6 +274,7 @@ static ssize_t write_execute(struct fs_io *io)
 	uint64_t start;
 	ssize_t n;
 
+	fs_thread_allocator(io->fs, io->uid);
 	cap_thread_fsetid(!io->kill_priv);
 	if (!(io->client_flags & O_DSYNC)) /* O_SYNC contains it */
 		return write_blocks(io, rwf);

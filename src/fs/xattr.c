@@ -3,8 +3,11 @@
  * Extended attributes go by the path of the descriptor, since f*xattr(2) refuses O_PATH. Who may have
  * which is decided by the kernel on the mount (default_permissions).
  */
+#include <linux/limits.h>
+#include <string.h>
 #include <sys/xattr.h>
 
+#include "base/cap.h"
 #include "fs/internal.h"
 
 static int path_of(struct fs *fs, uint64_t id, struct path_fd *p)
@@ -22,12 +25,45 @@ ssize_t fs_getxattr(struct fs *fs, uint64_t id, const char *name, void *buf, siz
 	return err ? err : sysret(getxattr(fs_fd_path(p.fd).s, name, buf, size));
 }
 
-ssize_t fs_listxattr(struct fs *fs, uint64_t id, char *buf, size_t size)
+/* The kernel hides trusted attributes from who lacks CAP_SYS_ADMIN; it would show them all to us. */
+static size_t without_trusted(char *list, size_t len)
+{
+	size_t kept = 0;
+
+	for (size_t pos = 0; pos < len;) {
+		size_t n = strnlen(list + pos, len - pos - 1) + 1;
+
+		if (strncmp(list + pos, "trusted.", strlen("trusted.")) != 0) {
+			memmove(list + kept, list + pos, n);
+			kept += n;
+		}
+		pos += n;
+	}
+	return kept;
+}
+
+ssize_t fs_listxattr(struct fs *fs, uint64_t id, char *buf, size_t size, bool trusted)
 {
 	_cleanup_path_ struct path_fd p = PATH_FD_NONE;
-	int err = path_of(fs, id, &p);
+	_cleanup_free_ char *list = NULL;
+	ssize_t n = path_of(fs, id, &p);
 
-	return err ? err : sysret(listxattr(fs_fd_path(p.fd).s, buf, size));
+	if (n)
+		return n;
+	if (trusted)
+		return sysret(listxattr(fs_fd_path(p.fd).s, buf, size));
+	list = malloc(XATTR_LIST_MAX);
+	if (!list)
+		return -ENOMEM;
+	n = sysret(listxattr(fs_fd_path(p.fd).s, list, XATTR_LIST_MAX));
+	if (n <= 0)
+		return n;
+	n = (ssize_t)without_trusted(list, (size_t)n);
+	if (size && (size_t)n > size)
+		return -ERANGE;
+	if (size)
+		memcpy(buf, list, (size_t)n);
+	return n;
 }
 
 /* An ACL that takes the group's rights away takes sgid with it, where the caller is no member. */
@@ -48,6 +84,7 @@ int fs_setxattr(struct fs *fs, uint64_t id, const char *name, const void *value,
 	_cleanup_path_ struct path_fd p = PATH_FD_NONE;
 	int err = path_of(fs, id, &p);
 
+	cap_thread_fsetid(true); /* a new ACL takes sgid away only where the kernel says so */
 	if (!err)
 		err = sysret(setxattr(fs_fd_path(p.fd).s, name, value, size, flags));
 	return err || !kill_sgid ? err : clear_sgid(p.fd);

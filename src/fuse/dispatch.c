@@ -71,12 +71,24 @@ const struct opcode *opcode_find(uint32_t number)
 	return &opcodes[number];
 }
 
+/* On a thread that may block: it may have run a request of another client before. */
+static void run_blocking(struct request *req)
+{
+	static const uid_t root = 0;
+	bool allocates = req->op->place == PLACE_DATA || req->op->run == op_fallocate ||
+			 req->op->run == op_copy_file_range ||
+			 req->op->run == op_copy_file_range_64;
+
+	fs_thread_allocator(req->session->fs, allocates ? req->in->uid : root);
+	req->op->run(req);
+}
+
 static void run_job(struct pool_job *job)
 {
 	struct request *req = container_of(job, struct request, job);
 
 	req->loop = NULL;
-	req->op->run(req);
+	run_blocking(req);
 }
 
 static void to_pool(struct request *req)
@@ -117,7 +129,7 @@ void fuse_dispatch(struct request *req)
 	if (req->op->place == PLACE_HERE) {
 		req->op->run(req);
 	} else if (req->op->place != PLACE_CREDENTIALS && loop && loop_block_begin(loop)) {
-		req->op->run(req);
+		run_blocking(req);
 		loop_block_end(loop);
 	} else {
 		to_pool(req);

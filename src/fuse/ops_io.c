@@ -74,6 +74,7 @@ void op_write(struct request *req)
 				  .client_flags = (int)in->flags,
 				  .kill_priv = in->write_flags & FUSE_WRITE_KILL_SUIDGID,
 				  .page_cache = in->write_flags & FUSE_WRITE_CACHE,
+				  .uid = req->in->uid,
 				  .done = write_replied };
 	fs_write(&req->io);
 }
@@ -109,7 +110,7 @@ void op_fallocate(struct request *req)
 
 	if (in)
 		reply_error(req, fs_fallocate(req->session->fs, in->fh, (int)in->mode, in->offset,
-					      in->length));
+					      in->length, req->in->uid != 0));
 	else
 		reply_malformed(req);
 }
@@ -142,7 +143,7 @@ static ssize_t copy_range(struct request *req)
 	if (!in)
 		return -EINVAL;
 	return fs_copy_file_range(req->session->fs, in->fh_in, in->off_in, in->fh_out, in->off_out,
-				  in->len, (unsigned)in->flags);
+				  in->len, (unsigned)in->flags, req->in->uid != 0);
 }
 
 void op_copy_file_range(struct request *req)
@@ -193,8 +194,10 @@ void op_listxattr(struct request *req)
 		reply_malformed(req);
 		return;
 	}
-	reply_value(req, fs_listxattr(req->session->fs, req->in->nodeid, list, in->size), list,
-		    !in->size);
+	reply_value(req,
+		    fs_listxattr(req->session->fs, req->in->nodeid, list, in->size,
+				 req->in->uid == 0),
+		    list, !in->size);
 }
 
 #ifndef FUSE_SETXATTR_ACL_KILL_SGID

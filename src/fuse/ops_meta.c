@@ -192,6 +192,7 @@ void op_setattr(struct request *req)
 	a.atime = set_time(in->valid & FATTR_ATIME_NOW, in->atime, in->atimensec);
 	a.mtime = set_time(in->valid & FATTR_MTIME_NOW, in->mtime, in->mtimensec);
 	a.kill_priv = in->valid & FATTR_KILL_SUIDGID;
+	a.caller_root = req->in->uid == 0;
 	err = fs_setattr(req->session->fs, req->in->nodeid,
 			 in->valid & FATTR_FH ? in->fh : FS_NO_HANDLE, &a, &st);
 	reply_attr(req, err, &st);

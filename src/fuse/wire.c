@@ -38,7 +38,7 @@ const char *wire_string(struct wire_reader *r, size_t max)
 
 const char *wire_name(struct wire_reader *r)
 {
-	const char *s = wire_string(r, NAME_MAX);
+	const char *s = wire_string(r, PATH_MAX); /* too long is for the backing to say */
 
 	if (!s || !*s || strchr(s, '/') || !strcmp(s, ".") || !strcmp(s, ".."))
 		return NULL;

@@ -1,0 +1,138 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# The disk stands still under one file's flush: what needs no disk goes on, reads and writes of other
+# files as well as names and attributes, by each engine, and with a single loop. And when the disk goes on,
+# everything that waited is done.
+
+. "$(dirname "$0")/../lib/lib.sh"
+. "$top_srcdir/test/lib/disk.sh"
+need_root
+need_fuse
+need_tools ioclient pagestat
+reason=$(disk_missing mkfs.ext4) && skip_all "$reason"
+
+LIMIT=5 # seconds for what takes milliseconds
+
+end() {
+	local status=$?
+
+	exec 8>&- 9>&-
+	if [ -n "$DISK_PID" ]; then
+		disk_thaw
+		disk_clear
+		[ ! -e "$WORK/mnt" ] || umount_cachefs "$WORK/mnt" >/dev/null 2>&1
+		umount "$WORK/fs" 2>/dev/null
+		disk_stop
+	fi
+	(exit $status)
+	cleanup
+}
+
+# Waits until N requests wait at the frozen disk: the flush is really stuck.
+wait_stuck() {
+	local i
+
+	for ((i = 0; i < 100; i++)); do
+		[ "$(disk_stat waiting)" -lt "$1" ] || return 0
+		sleep 0.05
+	done
+	return 1
+}
+
+quick() {
+	timeout $LIMIT "$@"
+}
+
+# The files' own blocks are allocated and cached, so nothing here needs the disk.
+check_alive() {
+	local text=$1
+
+	succeeds "$text: another cached file can be read" \
+		quick "$TOOLS/ioclient" -m plain -b 4k -s 256k -r "$MNT/other"
+	succeeds "$text: another file can be written" \
+		quick "$TOOLS/ioclient" -m plain -b 4k -s 256k "$MNT/other"
+	succeeds "$text: stat" quick stat "$MNT/other" "$MNT/dir/in"
+	succeeds "$text: ls" quick ls -la "$MNT" "$MNT/dir"
+	succeeds "$text: the file itself can be read" \
+		quick "$TOOLS/ioclient" -m plain -b 4k -s 256k -r "$MNT/slow"
+}
+
+# check OPTIONS: many flushes stuck, more than a loop has threads.
+check() {
+	local text=$1 i pids=() failed=0
+
+	must_mount "$BACK" "$MNT" "cache=writeback,$1"
+	quick "$TOOLS/ioclient" -m plain -b 4k -s 256k -F fsync "$MNT/slow" >/dev/null
+	quick "$TOOLS/ioclient" -m plain -b 4k -s 256k -F fsync "$MNT/other" >/dev/null
+	ls -la "$MNT" "$MNT/dir" >/dev/null
+	exec 8<>"$MNT/slow"
+	"$TOOLS/ioclient" -m plain -b 4k -s 16k "$MNT/slow" >/dev/null
+	disk_freeze
+	for i in {1..20}; do
+		dd if=/dev/null conv=notrunc,fsync status=none >&8 &
+		pids+=($!)
+	done
+	succeeds "$text: a flush waits for the frozen disk" wait_stuck 1
+	check_alive "$text"
+	for i in "${pids[@]}"; do
+		running "$i" || failed=$((failed + 1))
+	done
+	is $failed -eq 0 "$text: no flush returned before the disk did"
+	disk_thaw
+	failed=0
+	for i in "${pids[@]}"; do
+		wait_end "$i" 20 && wait "$i" || failed=$((failed + 1))
+	done
+	is $failed -eq 0 "$text: all flushes return when the disk goes on"
+	exec 8>&-
+	is "$(dirty "$BACK/slow")" -eq 0 "$text: and nothing is dirty then"
+	succeeds "$text: unmounts, the daemon ends" umount_cachefs "$MNT"
+}
+
+# The flushes of several files wait; so do direct writes, which need the disk themselves.
+check_many_files() {
+	local text="many files, $1" i pids=()
+
+	must_mount "$BACK" "$MNT" "cache=writeback,$1"
+	quick "$TOOLS/ioclient" -m plain -b 4k -s 256k -F fsync "$MNT/slow" >/dev/null
+	quick "$TOOLS/ioclient" -m plain -b 4k -s 256k -F fsync "$MNT/other" >/dev/null
+	ls -la "$MNT" "$MNT/dir" >/dev/null
+	for i in {1..12}; do
+		"$TOOLS/ioclient" -m plain -b 4k -s 16k "$MNT/dir/f$i" >/dev/null
+	done
+	disk_freeze
+	for i in {1..12}; do
+		sync "$MNT/dir/f$i" &
+		pids+=($!)
+	done
+	succeeds "$text: flushes wait for the frozen disk" wait_stuck 1
+	sleep 0.3
+	check_alive "$text"
+	disk_thaw
+	for i in "${pids[@]}"; do
+		wait_end "$i" 20
+	done
+	succeeds "$text: unmounts, the daemon ends" umount_cachefs "$MNT"
+}
+
+trap end EXIT
+MNT=$WORK/mnt
+BACK=$WORK/fs
+SETUPS=(engine=uring engine=threads engine=uring,threads=1 engine=threads,threads=1)
+plan $((${#SETUPS[@]} * (10 + 7)))
+disk_start "$WORK/disk" 64M || bail_out "the disk does not start"
+disk_attach || bail_out "no loop device"
+mkfs.ext4 -q -O '^has_journal' -E lazy_itable_init=0 "$DISK_LOOP" || bail_out "mkfs.ext4"
+mkdir -p "$BACK"
+mount -o noatime "$DISK_LOOP" "$BACK" || bail_out "mount"
+mkdir "$BACK/dir"
+touch "$BACK/dir/in"
+allocate "$BACK/slow" 256K
+allocate "$BACK/other" 256K
+for i in {1..12}; do
+	allocate "$BACK/dir/f$i" 64K
+done
+for setup in "${SETUPS[@]}"; do
+	check "$setup"
+	check_many_files "$setup"
+done
