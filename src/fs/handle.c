@@ -182,13 +182,13 @@ static struct plan file_plan(struct fs *fs, struct file *f, struct handle *h, ui
 {
 	struct plan plan = fs_plan(fs, h->rec->client_flags);
 
-	if (plan.backing_id && !f->backing_id)
-		f->backing_id = backing_open(fs, h->fd, uid);
+	if (!f->backing_id)
+		f->backing_id = plan.backing_id ? backing_open(fs, h->fd, uid) : -EOPNOTSUPP;
 	if (plan.kernel && f->backing_id <= 0) {
 		plan.kernel = false;
 		plan.fopen_direct_io = true;
 	}
-	h->backing_id = plan.backing_id ? MAX(f->backing_id, 0) : 0;
+	h->backing_id = MAX(f->backing_id, 0);
 	return plan;
 }
 

@@ -55,7 +55,7 @@ struct plan plan_open(struct switches sw, enum kernel_path kernel_path, int clie
 	    .write_rwf = sw.writeback ? 0 : RWF_DSYNC,
 	    .flush = sw.no_flush ? FLUSH_DROP : FLUSH_EXECUTE,
 	    .sync_metadata = !sw.writeback,
-	    .backing_id = allowed,
+	    .backing_id = allowed && !sw.direct && sw.writeback,
 	    .kernel = kernel,
 	    .fopen_direct_io = !kernel,
 	    .fopen_parallel_direct_writes = !(client_flags & O_APPEND),
