@@ -20,6 +20,7 @@
 #include "fs/cred.h"
 #include "fs/fs.h"
 #include "fs/probe.h"
+#include "fuse/abi.h"
 #include "fuse/mount.h"
 #include "fuse/session.h"
 #include "observe/stats.h"
@@ -213,6 +214,48 @@ static void pool_thread_init(enum lane lane)
 		cred_thread_init();
 }
 
+static int backing_open(void *arg, int fd)
+{
+	return session_backing_open(&((struct server *)arg)->session, fd);
+}
+
+static void backing_close(void *arg, int id)
+{
+	session_backing_close(&((struct server *)arg)->session, id);
+}
+
+static const char *kernel_path_refusal(int err)
+{
+	switch (err) {
+	case -EPERM:
+		return "it needs root";
+	case -EOPNOTSUPP:
+		return "it needs Linux 6.9 with CONFIG_FUSE_PASSTHROUGH";
+	case -ELOOP:
+		return "the backing filesystem is stacked too deep";
+	default:
+		return strerror(-err);
+	}
+}
+
+/* Asked once, in front of all: a file that cannot be on it is noticed at its open. */
+static void find_kernel_path(struct server *s)
+{
+	int err = s->privileged ? 0 : -EPERM;
+
+	if (s->options->kernel_path == KERNEL_PATH_NEVER || s->engine->null)
+		return;
+	if (!err && !(s->session.flags & FUSE_PASSTHROUGH))
+		err = -EOPNOTSUPP;
+	if (!err)
+		err = probe_kernel_path(s->source_fd, backing_open, backing_close, s);
+	s->caps.kernel_path = !err;
+	capabilities_mask(&s->caps, s->options->masked_capabilities);
+	if (err)
+		log_info("kernel path: not used: %s; the daemon serves all reads and writes",
+			 kernel_path_refusal(err));
+}
+
 static int start_fs(struct server *s)
 {
 	struct fs_config config = { .source_fd = s->source_fd,
@@ -220,6 +263,10 @@ static int start_fs(struct server *s)
 				    .caps = s->caps,
 				    .engine = s->engine,
 				    .privileged = s->privileged,
+				    .kernel_path = s->options->kernel_path,
+				    .backing_open = backing_open,
+				    .backing_close = backing_close,
+				    .backing_arg = s,
 				    .invalidate = invalidate,
 				    .invalidate_arg = s };
 	int err = pool_create(&s->pool, pool_thread_init);
@@ -251,26 +298,31 @@ static int start_session(struct server *s)
 {
 	const struct options *o = s->options;
 	const double forever = 1u << 30; /* seconds; the kernel knows no infinity */
-	struct transport_config config = { .session = &s->session,
-					   .loops = loops_wanted(o),
-					   .ring = s->engine->needs_ring };
-	int err;
+	bool kernel_path = o->kernel_path != KERNEL_PATH_NEVER && s->privileged && !s->engine->null;
 
 	s->session = (struct session){ .fd = mount_fd(s->mount),
-				       .fs = s->fs,
-				       .pool = s->pool,
 				       .attr_timeout = o->exclusive ? forever : o->attr_timeout,
 				       .entry_timeout = o->exclusive ? forever : o->entry_timeout,
 				       .negative_timeout =
 					       o->exclusive ? forever : o->negative_timeout,
 				       .cache_dirs = o->exclusive,
+				       .backing_depth =
+					       kernel_path ? probe_stack_depth(s->source_fd) : -1,
 				       .options_lock = PTHREAD_MUTEX_INITIALIZER,
 				       .options = s->options,
 				       .owner = getuid() };
-	err = session_init(&s->session);
-	if (!err)
-		err = transport_dev_start(&config, &s->transport);
-	return err;
+	return session_init(&s->session);
+}
+
+static int start_transport(struct server *s)
+{
+	struct transport_config config = { .session = &s->session,
+					   .loops = loops_wanted(s->options),
+					   .ring = s->engine->needs_ring };
+
+	s->session.fs = s->fs;
+	s->session.pool = s->pool;
+	return transport_dev_start(&config, &s->transport);
 }
 
 static int start(struct server *s)
@@ -289,9 +341,13 @@ static int start(struct server *s)
 	}
 	if (s->privileged)
 		cap_drop_unneeded();
-	err = start_fs(s);
+	err = start_session(s);
+	if (!err) {
+		find_kernel_path(s);
+		err = start_fs(s);
+	}
 	if (!err)
-		err = start_session(s);
+		err = start_transport(s);
 	if (err)
 		log_error("%s could not be served at %s: %s", s->options->source,
 			  s->options->mountpoint, strerror(-err));

@@ -16,6 +16,12 @@ struct switches {
 	bool no_flush;	/* cache.no-flush: flushes are accepted and dropped */
 };
 
+/* May the kernel read and write without us (FUSE passthrough, Linux 6.9)? */
+enum kernel_path {
+	KERNEL_PATH_AUTO,  /* where the client's own flags mean the mode, and it is fast */
+	KERNEL_PATH_NEVER
+};
+
 /*
  * One row a mode, the default first. X(name, direct, writeback, no_flush, summary).
  * Parser, manual, help and tests are made from this table.

@@ -15,6 +15,12 @@
 #define MS_NOSYMFOLLOW 256
 #endif
 
+static const struct choice kernel_path_choices[] = {
+    {"auto", KERNEL_PATH_AUTO, false},
+    {"never", KERNEL_PATH_NEVER, false},
+    {NULL, 0, false},
+};
+
 static const struct choice engine_choices[] = {
     {"auto", ENGINE_AUTO, false},
     {"uring", ENGINE_URING, false},

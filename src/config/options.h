@@ -49,6 +49,7 @@ struct options {
 	struct switches mode;
 	struct switches override;
 
+	enum kernel_path kernel_path;
 	enum engine_kind engine;
 	unsigned int threads;	 /* 0 (as many as processors) to 1024 */
 	double attr_timeout;	 /* seconds, >= 0 */

@@ -34,6 +34,9 @@
 	  "as cache says", "a write completes before it is on stable storage")                     \
 	X(CACHE_NO_FLUSH, "cache.no-flush", AS_SWITCH(override.no_flush), CHANGES, "on|off",       \
 	  "as cache says", "flushes are accepted and dropped")                                     \
+	X(KERNEL_PATH, "kernel-path", AS_CHOICE(kernel_path, kernel_path_choices), FIXED,          \
+	  "auto|never", "auto",                                                                    \
+	  "may the kernel do reads and writes without the daemon where the mode allows it")        \
 	X(ENGINE, "engine", AS_CHOICE(engine, engine_choices), FIXED, "auto|uring|threads",        \
 	  "auto", "how the daemon does file I/O")                                                  \
 	X(THREADS, "threads", AS_COUNT(threads, 0, 1024), FIXED, "N", "number of processors",      \
@@ -69,7 +72,8 @@
 	X(FILE_HANDLES, file_handles, "file-handles")                                              \
 	X(STATX_DIOALIGN, statx_dioalign, "statx-dioalign")                                        \
 	X(CACHESTAT, cachestat, "cachestat")                                                       \
-	X(OPEN_TREE, open_tree, "open-tree")
+	X(OPEN_TREE, open_tree, "open-tree")                                                       \
+	X(KERNEL_PATH, kernel_path, "kernel-path")
 
 #define MS_ATIME_STYLES_ (MS_NOATIME | MS_RELATIME | MS_STRICTATIME)
 

@@ -14,12 +14,15 @@ static int durable(struct fs *fs, const struct plan *plan, struct file *f, int f
 	return flush_file(&f->flush, fs->config.engine, fd, true, FLUSH_EXECUTE);
 }
 
-static void opened(struct handle *h, struct fs_opened *o)
+static void opened(struct fs *fs, struct handle *h, struct fs_opened *o)
 {
 	*o = (struct fs_opened){ .fh = handle_id(h),
 				 .direct_io = h->plan.fopen_direct_io,
 				 .parallel_direct_writes = h->plan.fopen_parallel_direct_writes,
-				 .noflush = h->plan.fopen_noflush };
+				 .noflush = h->plan.fopen_noflush,
+				 .backing_id = h->backing_id };
+	if (h->plan.kernel && h->can_write) /* what the kernel writes is not seen */
+		atomic_store_explicit(&fs->written, true, memory_order_relaxed);
 }
 
 /* Readable as well where that is possible: unaligned direct writes read first. */
@@ -36,7 +39,7 @@ static int backing_open(struct fs *fs, int path_fd, const struct plan *plan)
 	return fs_reopen(fs, path_fd, flags);
 }
 
-int fs_open(struct fs *fs, uint64_t id, int flags, bool kill_priv, struct fs_opened *o)
+int fs_open(struct fs *fs, uint64_t id, int flags, bool kill_priv, uid_t uid, struct fs_opened *o)
 {
 	_cleanup_path_ struct path_fd p = PATH_FD_NONE;
 	struct node *n = node_get(fs, id);
@@ -57,7 +60,7 @@ int fs_open(struct fs *fs, uint64_t id, int flags, bool kill_priv, struct fs_ope
 	fd = backing_open(fs, p.fd, &plan);
 	if (fd < 0)
 		return fd;
-	err = handle_create_file(fs, n, fd, flags, &plan, &h);
+	err = handle_create_file(fs, n, fd, flags, &plan, uid, &h);
 	if (err)
 		return err;
 	if (flags & O_TRUNC)
@@ -66,7 +69,7 @@ int fs_open(struct fs *fs, uint64_t id, int flags, bool kill_priv, struct fs_ope
 		handle_destroy(fs, h);
 		return err;
 	}
-	opened(h, o);
+	opened(fs, h, o);
 	return 0;
 }
 
@@ -99,7 +102,7 @@ static int open_new(struct fs *fs, int dir_fd, const char *name, int flags, mode
 
 /* FD was opened in or under PARENT: its entry, and the handle. FD is consumed. */
 static int finish_create(struct fs *fs, struct node *parent, const char *name, int fd, int flags,
-			 const struct plan *plan, struct fs_entry *e, struct fs_opened *o)
+			 const struct plan *plan, uid_t uid, struct fs_entry *e, struct fs_opened *o)
 {
 	_cleanup_fd_ int own = fd;
 	int path = fs_reopen(fs, fd, O_PATH);
@@ -108,12 +111,12 @@ static int finish_create(struct fs *fs, struct node *parent, const char *name, i
 
 	if (err)
 		return err;
-	err = handle_create_file(fs, node_get(fs, e->id), steal_fd(&own), flags, plan, &h);
+	err = handle_create_file(fs, node_get(fs, e->id), steal_fd(&own), flags, plan, uid, &h);
 	if (err) {
 		fs_forget(fs, e->id, 1);
 		return err;
 	}
-	opened(h, o);
+	opened(fs, h, o);
 	return 0;
 }
 
@@ -141,7 +144,7 @@ int fs_create_file(struct fs *fs, uint64_t parent, const char *name, int flags, 
 		close(fd);
 		return err;
 	}
-	return finish_create(fs, p, name, fd, flags, &plan, e, o);
+	return finish_create(fs, p, name, fd, flags, &plan, c->uid, e, o);
 }
 
 int fs_tmpfile(struct fs *fs, uint64_t parent, int flags, mode_t mode, const struct fs_caller *c,
@@ -158,7 +161,7 @@ int fs_tmpfile(struct fs *fs, uint64_t parent, int flags, mode_t mode, const str
 	if (err)
 		return err;
 	fd = open_new(fs, dir.fd, ".", fl, mode, c);
-	return fd < 0 ? fd : finish_create(fs, NULL, NULL, fd, flags, &plan, e, o);
+	return fd < 0 ? fd : finish_create(fs, NULL, NULL, fd, flags, &plan, c->uid, e, o);
 }
 
 void fs_release(struct fs *fs, uint64_t fh)

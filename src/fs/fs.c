@@ -32,7 +32,7 @@ bool fs_direct_possible(struct fs *fs)
 
 struct plan fs_plan(struct fs *fs, int client_flags)
 {
-	return plan_open(fs_switches(fs), client_flags, &fs->config.caps);
+	return plan_open(fs_switches(fs), fs->config.kernel_path, client_flags, &fs->config.caps);
 }
 
 struct fd_path fs_fd_path(int fd)
@@ -157,7 +157,8 @@ void fs_destroy(struct fs *fs)
 
 int fs_flush_all(struct fs *fs)
 {
-	if (!atomic_exchange(&fs->written, false) || fs->config.engine->null)
+	/* stays set: the kernel path goes on writing unseen */
+	if (!atomic_load(&fs->written) || fs->config.engine->null)
 		return 0;
 	return sysret(syncfs(fs->root_fd));
 }

@@ -34,6 +34,11 @@ struct fs_config {
 	const struct engine *engine;
 	struct pool *pool;
 	bool privileged; /* may act as other users */
+	enum kernel_path kernel_path;
+	/* Makes FD a backing id of the kernel path: > 0, or a negative errno. Do not block. */
+	int (*backing_open)(void *arg, int fd);
+	void (*backing_close)(void *arg, int id);
+	void *backing_arg;
 	/* Drops the kernel's own cached pages and attributes of a node; may block. */
 	void (*invalidate)(void *arg, uint64_t id, int64_t off, int64_t len);
 	void *invalidate_arg;
@@ -57,6 +62,7 @@ struct fs_entry {
 struct fs_opened {
 	uint64_t fh;
 	bool direct_io, parallel_direct_writes, noflush;
+	int backing_id; /* > 0: the open is on, or beside, the kernel path */
 };
 
 int fs_create(const struct fs_config *config, struct fs **out);
@@ -122,7 +128,7 @@ int fs_rename(struct fs *fs, uint64_t parent, const char *name, uint64_t newpare
 	      const char *newname, unsigned flags);
 
 /* file.c. FLAGS: the client's open(2) flags. */
-int fs_open(struct fs *fs, uint64_t id, int flags, bool kill_priv, struct fs_opened *o);
+int fs_open(struct fs *fs, uint64_t id, int flags, bool kill_priv, uid_t uid, struct fs_opened *o);
 int fs_create_file(struct fs *fs, uint64_t parent, const char *name, int flags, mode_t mode,
 		   const struct fs_caller *c, struct fs_entry *e, struct fs_opened *o);
 int fs_tmpfile(struct fs *fs, uint64_t parent, int flags, mode_t mode, const struct fs_caller *c,

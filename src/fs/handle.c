@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "fs/handle.h"
 
+#include <string.h>
 #include <utlist.h>
 
 #include "base/log.h"
@@ -88,8 +89,10 @@ static struct file *file_new(struct fs *fs, struct node *n)
 	return f;
 }
 
-static void file_free(struct file *f)
+static void file_free(struct fs *fs, struct file *f)
 {
+	if (f->backing_id > 0)
+		fs->config.backing_close(fs->config.backing_arg, f->backing_id);
 	path_fd_put(&f->path);
 	iolock_destroy(&f->range);
 	pthread_mutex_destroy(&f->lock);
@@ -132,7 +135,7 @@ static struct file *file_get(struct fs *fs, struct node *n, bool *first)
 	}
 	pthread_mutex_unlock(&s->lock);
 	if (fresh)
-		file_free(fresh);
+		file_free(fs, fresh);
 	return f;
 }
 
@@ -149,7 +152,7 @@ void file_put(struct fs *fs, struct file *f)
 	pthread_mutex_unlock(&s->lock);
 	if (!last)
 		return;
-	file_free(f);
+	file_free(fs, f);
 	node_unref(fs, n);
 }
 
@@ -157,11 +160,43 @@ void file_put(struct fs *fs, struct file *f)
  * The switches may have changed since the plan was made: whoever changes them looks at the handles of every
  * file afterwards, under the same lock, so a handle has the new plan either from here or from there.
  */
-static void handle_attach(struct fs *fs, struct file *f, struct handle *h)
+/* The kernel keeps the credentials of this call for all that it will do with the file. */
+static int backing_open(struct fs *fs, int fd, uid_t uid)
+{
+	int id;
+
+	fs_thread_allocator(fs, uid);
+	id = fs->config.backing_open(fs->config.backing_arg, fd);
+	fs_thread_allocator(fs, 0);
+	if (id < 0)
+		log_debug("a file is served by the daemon: the kernel path refused it: %s",
+			  strerror(-id));
+	return id ? id : -EIO;
+}
+
+/*
+ * The plan of an open of F as far as F can follow it: without a backing id there is no kernel path.
+ * With F->lock held; the ioctl does no I/O.
+ */
+static struct plan file_plan(struct fs *fs, struct file *f, struct handle *h, uid_t uid)
+{
+	struct plan plan = fs_plan(fs, h->rec->client_flags);
+
+	if (!f->backing_id)
+		f->backing_id = plan.backing_id ? backing_open(fs, h->fd, uid) : -EOPNOTSUPP;
+	if (plan.kernel && f->backing_id <= 0) {
+		plan.kernel = false;
+		plan.fopen_direct_io = true;
+	}
+	h->backing_id = MAX(f->backing_id, 0);
+	return plan;
+}
+
+static void handle_attach(struct fs *fs, struct file *f, struct handle *h, uid_t uid)
 {
 	pthread_mutex_lock(&f->lock);
 	DL_APPEND(f->handles, h);
-	h->plan = fs_plan(fs, h->rec->client_flags);
+	h->plan = file_plan(fs, f, h, uid);
 	handle_apply_direct(h);
 	pthread_mutex_unlock(&f->lock);
 }
@@ -175,7 +210,7 @@ void handle_apply_direct(struct handle *h)
 }
 
 int handle_create_file(struct fs *fs, struct node *n, int fd, int client_flags,
-		       const struct plan *plan, struct handle **out)
+		       const struct plan *plan, uid_t uid, struct handle **out)
 {
 	struct handle *h;
 	struct file *f;
@@ -199,7 +234,7 @@ int handle_create_file(struct fs *fs, struct node *n, int fd, int client_flags,
 	if (!h)
 		goto fail;
 	h->file = f;
-	handle_attach(fs, f, h);
+	handle_attach(fs, f, h, uid);
 	if (first && h->plan.direct && !fs->config.engine->null)
 		bounce_drop_cache(fd); /* what others left in the page cache */
 	*out = h;

@@ -23,11 +23,16 @@ struct file {
 	struct path_fd path; /* keeps the node's descriptor open */
 	struct iolock range;
 	struct flush_state flush;
-	pthread_mutex_t lock; /* handles */
+	pthread_mutex_t lock; /* handles, backing_id */
 	struct handle *handles;
 	unsigned opens;		/* the node's shard */
 	atomic_uint epoch;	/* counts changes of plans */
 	atomic_bool fuse_pages; /* the kernel may hold pages of its own (splice, mmap) */
+	/*
+	 * Of the kernel path: > 0 the backing id, < 0 why there is none, 0 not tried; settled by the first
+	 * open and the same for all, since the kernel takes no mixture. lock
+	 */
+	int backing_id;
 	uint32_t dio_offset, dio_mem; /* alignment of direct I/O, bytes */
 };
 
@@ -46,16 +51,17 @@ struct handle {
 	uint32_t index;
 	int fd;
 	bool can_read, can_write;
+	int backing_id; /* the file's, as told to the kernel with this open, or 0 */
 	uint64_t dir_pos; /* directory: where the descriptor stands */
 };
 
 struct handle *handle_get(struct fs *fs, uint64_t fh);
 uint64_t handle_id(const struct handle *h);
 
-/* Takes ownership of FD, also on failure. */
+/* Takes ownership of FD, also on failure. UID: who opens, and allocates blocks on the kernel path. */
 int handle_create_dir(struct fs *fs, struct node *n, int fd, struct handle **out);
 int handle_create_file(struct fs *fs, struct node *n, int fd, int client_flags,
-		       const struct plan *plan, struct handle **out);
+		       const struct plan *plan, uid_t uid, struct handle **out);
 void handle_destroy(struct fs *fs, struct handle *h);
 
 /* Makes O_DIRECT of the descriptor what the plan says. No I/O on it may be running. */

@@ -14,6 +14,9 @@
 
 #include "base/util.h"
 
+#ifndef FUSE_SUPER_MAGIC
+#define FUSE_SUPER_MAGIC 0x65735546
+#endif
 #ifndef SYS_cachestat
 #define SYS_cachestat 451 /* Linux 6.5 */
 #endif
@@ -128,6 +131,27 @@ static bool file_handles_work(int dir_fd)
 		return false;
 	fd = open_by_handle_at(mount_fd, &u.h, O_PATH | O_CLOEXEC);
 	return fd >= 0;
+}
+
+int probe_stack_depth(int source_fd)
+{
+	struct statfs st;
+
+	if (fstatfs(source_fd, &st) < 0)
+		return 0;
+	return st.f_type == OVERLAYFS_SUPER_MAGIC || st.f_type == ECRYPTFS_SUPER_MAGIC ||
+	       st.f_type == FUSE_SUPER_MAGIC;
+}
+
+int probe_kernel_path(int source_fd, int (*open_id)(void *arg, int fd),
+		      void (*close_id)(void *arg, int id), void *arg)
+{
+	_cleanup_fd_ int fd = scratch_file(source_fd);
+	int id = fd < 0 ? 0 : open_id(arg, fd);
+
+	if (id > 0)
+		close_id(arg, id);
+	return MIN(id, 0);
 }
 
 void probe_backing(int source_fd, bool privileged, struct capabilities *caps)

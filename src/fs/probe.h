@@ -12,6 +12,15 @@
  */
 int probe_source(const char *source, bool *cloned);
 
+/*
+ * Tries the kernel path with a file of its own in the directory; OPEN_ID and CLOSE_ID as in struct fs_config.
+ * 0, or why not as a negative errno. Where nothing may be written, each file's own open will tell.
+ */
+int probe_kernel_path(int source_fd, int (*open_id)(void *arg, int fd),
+		      void (*close_id)(void *arg, int id), void *arg);
+/* How deep the backing filesystem is itself stacked: 0, or 1 (overlayfs, ecryptfs, FUSE). */
+int probe_stack_depth(int source_fd);
+
 /* io_uring excepted: loop_ring_probe(). Leaves nothing behind in the directory. */
 void probe_backing(int source_fd, bool privileged, struct capabilities *caps);
 

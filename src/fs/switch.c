@@ -9,13 +9,23 @@
 #include "engine/bounce.h"
 #include "fs/internal.h"
 
+/* What the kernel was told at the open stays as it is. */
+static struct plan replan(struct fs *fs, const struct handle *h)
+{
+	struct plan plan = fs_plan(fs, h->rec->client_flags);
+
+	plan.kernel = h->plan.kernel;
+	plan.fopen_direct_io = h->plan.fopen_direct_io;
+	return plan;
+}
+
 static void handles_replan(struct fs *fs, struct file *f)
 {
 	struct handle *h;
 
 	pthread_mutex_lock(&f->lock);
 	DL_FOREACH (f->handles, h) {
-		h->plan = fs_plan(fs, h->rec->client_flags);
+		h->plan = replan(fs, h);
 		handle_apply_direct(h);
 	}
 	pthread_mutex_unlock(&f->lock);
@@ -58,6 +68,28 @@ static int file_switch(struct fs *fs, struct file *f, struct switches to)
 	return err;
 }
 
+/*
+ * Handles on the kernel path keep using the page cache without waiting for the storage, whatever we
+ * are told: flushes alone follow. (One whose O_DSYNC unsafe would drop is slower than need be.)
+ */
+static bool file_follows(struct file *f, struct switches to)
+{
+	bool follows = true;
+	struct handle *h;
+
+	pthread_mutex_lock(&f->lock);
+	DL_FOREACH (f->handles, h)
+		follows = follows && (!h->plan.kernel || (!to.direct && to.writeback));
+	pthread_mutex_unlock(&f->lock);
+	return follows;
+}
+
+static int file_check(struct fs *fs, struct file *f, struct switches to)
+{
+	(void)fs;
+	return file_follows(f, to) ? 0 : -EBUSY;
+}
+
 /* The open files of a shard, each with one open more; a count, or -ENOMEM. */
 static int shard_files(struct fs *fs, struct node_shard *s, struct file ***out)
 {
@@ -80,24 +112,18 @@ static int shard_files(struct fs *fs, struct node_shard *s, struct file ***out)
 	return files ? count : -ENOMEM;
 }
 
-int fs_set_switches(struct fs *fs, struct switches to)
+/* FN for every open file; the first error, after all of them. */
+static int each_file(struct fs *fs, struct switches to,
+		     int (*fn)(struct fs *fs, struct file *f, struct switches to))
 {
-	struct switches from = fs_switches(fs);
 	int result = 0;
 
-	if (!switches_valid(to))
-		return -EINVAL;
-	if (to.direct && !fs->config.caps.backing_direct_io)
-		return -EOPNOTSUPP;
-	if (switches_equal(from, to))
-		return 0;
-	atomic_store(&fs->switches, switches_pack(to));
 	for (int i = 0; i < NODE_SHARDS; i++) {
 		struct file **files;
 		int count = shard_files(fs, &fs->shards[i], &files);
 
 		for (int k = 0; k < count; k++) {
-			int err = file_switch(fs, files[k], to);
+			int err = fn(fs, files[k], to);
 
 			result = result ? result : err;
 			file_put(fs, files[k]);
@@ -105,6 +131,29 @@ int fs_set_switches(struct fs *fs, struct switches to)
 		free(files);
 		result = count < 0 && !result ? count : result;
 	}
+	return result;
+}
+
+int fs_set_switches(struct fs *fs, struct switches to)
+{
+	struct switches from = fs_switches(fs);
+	int result;
+
+	if (!switches_valid(to))
+		return -EINVAL;
+	if (to.direct && !fs->config.caps.backing_direct_io)
+		return -EOPNOTSUPP;
+	if (switches_equal(from, to))
+		return 0;
+	/* new opens have the new mode from here on, so that what follows sees all the old ones */
+	atomic_store(&fs->switches, switches_pack(to));
+	result = each_file(fs, to, file_check);
+	if (result) {
+		atomic_store(&fs->switches, switches_pack(from));
+		each_file(fs, from, file_switch);
+		return result;
+	}
+	result = each_file(fs, to, file_switch);
 	/* files that were closed with unflushed data, and names */
 	if (!to.no_flush && (from.no_flush || !to.writeback) && !fs->config.engine->null) {
 		int err = sysret(syncfs(fs->root_fd));

@@ -26,6 +26,49 @@ struct fuse_supp_groups {
 #define FUSE_DIRECT_IO_ALLOW_MMAP (1ULL << 36)
 #endif
 
+#ifndef FUSE_PASSTHROUGH /* Linux 6.9 */
+#define FUSE_PASSTHROUGH (1ULL << 37)
+#define FOPEN_PASSTHROUGH (1 << 7)
+struct fuse_backing_map {
+	int32_t fd;
+	uint32_t flags;
+	uint64_t padding;
+};
+#define FUSE_DEV_IOC_BACKING_OPEN _IOW(FUSE_DEV_IOC_MAGIC, 1, struct fuse_backing_map)
+#define FUSE_DEV_IOC_BACKING_CLOSE _IOW(FUSE_DEV_IOC_MAGIC, 2, uint32_t)
+#endif
+#ifndef FUSE_DEV_IOC_MAGIC
+#define FUSE_DEV_IOC_MAGIC 229
+#endif
+
+/*
+ * init_out as of 7.40, whose max_stack_depth stood among the unused words before: the same size.
+ */
+struct init_out_740 {
+	uint32_t major;
+	uint32_t minor;
+	uint32_t max_readahead;
+	uint32_t flags;
+	uint16_t max_background;
+	uint16_t congestion_threshold;
+	uint32_t max_write;
+	uint32_t time_gran;
+	uint16_t max_pages;
+	uint16_t map_alignment;
+	uint32_t flags2;
+	uint32_t max_stack_depth;
+	uint32_t unused[6];
+};
+
+_Static_assert(sizeof(struct init_out_740) == 64, "init_out is 64 bytes on the wire");
+
+/* open_out as of 7.40: backing_id stood as padding before. */
+struct open_out_740 {
+	uint64_t fh;
+	uint32_t open_flags;
+	int32_t backing_id;
+};
+
 #if FUSE_KERNEL_MINOR_VERSION < 39 /* Linux 6.6 */
 #define FUSE_STATX 52
 struct fuse_sx_time {

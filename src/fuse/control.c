@@ -93,7 +93,11 @@ static int remount_locked(struct session *s, const char *string, char *error, si
 	}
 	log_level_set(o->log_level);
 	err = fs_set_switches(s->fs, o->switches);
-	if (err)
+	if (err == -EBUSY) {
+		o->switches = o->mode = o->override = before;
+		snprintf(error, size, "files are open on the kernel path and cannot follow into that "
+				      "mode: close them, or mount with kernel-path=never");
+	} else if (err)
 		snprintf(error, size, "the mode is in force, but what was written before could not "
 				      "be flushed: %s", strerror(-err));
 	return err;

@@ -179,13 +179,15 @@ void op_link(struct request *req)
 	reply_entry(req, fs_link(req->session->fs, in->oldnodeid, req->in->nodeid, name, &e), &e);
 }
 
-static struct fuse_open_out open_out(const struct fs_opened *o)
+static struct open_out_740 open_out(const struct fs_opened *o)
 {
-	return (struct fuse_open_out){
+	return (struct open_out_740){
 		.fh = o->fh,
 		.open_flags = (o->direct_io ? FOPEN_DIRECT_IO : 0) |
 			      (o->parallel_direct_writes ? FOPEN_PARALLEL_DIRECT_WRITES : 0) |
-			      (o->noflush ? FOPEN_NOFLUSH : 0)
+			      (o->noflush ? FOPEN_NOFLUSH : 0) |
+			      (o->backing_id > 0 ? FOPEN_PASSTHROUGH : 0),
+		.backing_id = MAX(o->backing_id, 0)
 	};
 }
 
@@ -194,7 +196,7 @@ void op_open(struct request *req)
 	struct wire_reader r = wire_args(req);
 	const struct fuse_open_in *in = wire_take(&r, sizeof(*in));
 	struct session *s = req->session;
-	struct fuse_open_out out;
+	struct open_out_740 out;
 	struct fs_opened o;
 	int err;
 
@@ -204,7 +206,8 @@ void op_open(struct request *req)
 	}
 	/* the second word, `unused` in old headers, is open_flags */
 	err = fs_open(s->fs, req->in->nodeid, (int)in->flags,
-		      ((const uint32_t *)(const void *)in)[1] & FUSE_OPEN_KILL_SUIDGID, &o);
+		      ((const uint32_t *)(const void *)in)[1] & FUSE_OPEN_KILL_SUIDGID,
+		      req->in->uid, &o);
 	if (err) {
 		reply_error(req, err);
 		return;
@@ -225,7 +228,7 @@ static void create_op(struct request *req, bool tmpfile)
 	struct fs_opened o;
 	struct {
 		struct fuse_entry_out entry;
-		struct fuse_open_out open;
+		struct open_out_740 open;
 	} out;
 	int err;
 

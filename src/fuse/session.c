@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/uio.h>
 
 #include "base/log.h"
@@ -69,11 +70,11 @@ static int init_answer(struct session *s, uint64_t unique, const struct fuse_ini
 	uint32_t pages = pages_limit();
 	struct {
 		struct fuse_out_header head;
-		struct fuse_init_out init;
+		struct init_out_740 init;
 	} out = { .head = { .len = sizeof(out), .unique = unique } };
 
 	s->minor = MIN(in->minor, (uint32_t)CACHEFS_FUSE_MINOR);
-	s->flags = offered & WANTED_FLAGS;
+	s->flags = offered & (WANTED_FLAGS | (s->backing_depth >= 0 ? FUSE_PASSTHROUGH : 0));
 	if ((offered & NEEDED_FLAGS) != NEEDED_FLAGS) {
 		log_error("this kernel's FUSE lacks features that the cache modes need (flags "
 			  "%#llx): use Linux 6.1 or newer",
@@ -81,7 +82,7 @@ static int init_answer(struct session *s, uint64_t unique, const struct fuse_ini
 		return -EPROTO;
 	}
 	s->max_write = pages * (uint32_t)sysconf(_SC_PAGESIZE);
-	out.init = (struct fuse_init_out){ .major = FUSE_KERNEL_VERSION,
+	out.init = (struct init_out_740){ .major = FUSE_KERNEL_VERSION,
 					   .minor = s->minor,
 					   .max_readahead = in->max_readahead,
 					   .flags = (uint32_t)s->flags,
@@ -91,6 +92,9 @@ static int init_answer(struct session *s, uint64_t unique, const struct fuse_ini
 					   .max_write = s->max_write,
 					   .time_gran = 1,
 					   .max_pages = (uint16_t)pages };
+	/* the backing's own depth must be less; a mount of depth 2 cannot be stacked upon */
+	if (s->flags & FUSE_PASSTHROUGH)
+		out.init.max_stack_depth = (uint32_t)s->backing_depth + 1;
 	if (write(s->fd, &out, sizeof(out)) != (ssize_t)sizeof(out))
 		return -errno;
 	log_debug("FUSE %u.%u, flags %#llx, requests of up to %u KiB", FUSE_KERNEL_VERSION,
@@ -124,6 +128,22 @@ int session_init(struct session *s)
 	}
 	err = init_check(&in.init, (size_t)n);
 	return err ? err : init_answer(s, in.head.unique, &in.init);
+}
+
+int session_backing_open(struct session *s, int fd)
+{
+	struct fuse_backing_map map = { .fd = fd };
+
+	return s->flags & FUSE_PASSTHROUGH ? sysret(ioctl(s->fd, FUSE_DEV_IOC_BACKING_OPEN, &map)) :
+					     -EOPNOTSUPP;
+}
+
+void session_backing_close(struct session *s, int id)
+{
+	uint32_t number = (uint32_t)id;
+
+	if (ioctl(s->fd, FUSE_DEV_IOC_BACKING_CLOSE, &number) < 0 && errno != ENODEV)
+		log_warn("backing id %d could not be closed: %s", id, strerror(errno));
 }
 
 void session_invalidate(struct session *s, uint64_t id, int64_t off, int64_t len)

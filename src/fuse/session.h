@@ -30,6 +30,8 @@ struct session {
 	/* seconds */
 	double attr_timeout, entry_timeout, negative_timeout;
 	bool cache_dirs;
+	/* in: how deep SOURCE is stacked (overlayfs: 1), or -1 not to ask for the kernel path */
+	int backing_depth;
 	pthread_mutex_t options_lock; /* options; held while a remount is carried out */
 	struct options *options;
 	uid_t owner; /* who mounted */
@@ -37,6 +39,13 @@ struct session {
 
 /* Reads FUSE_INIT from s->fd and answers it. 0 or a negative errno, with a line in the log. */
 int session_init(struct session *s);
+
+/*
+ * The kernel path: FD (regular, its filesystem not stacked deeper than s->backing_depth) becomes a
+ * backing id for open replies. > 0, or a negative errno. Any thread.
+ */
+int session_backing_open(struct session *s, int fd);
+void session_backing_close(struct session *s, int id);
 
 /* Bytes that a buffer for one request must hold. */
 size_t session_buffer_size(const struct session *s);

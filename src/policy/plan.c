@@ -24,8 +24,25 @@ static int backing_open_flags(struct switches sw, int client_flags)
 	return flags | O_NOFOLLOW | O_CLOEXEC;
 }
 
-struct plan plan_open(struct switches sw, int client_flags, const struct capabilities *caps)
+/*
+ * The registered file's flags do not matter: the kernel opens the backing file again with the client's
+ * (backing_file_open(), Linux 6.18). So these alone must mean the mode. Direct modes and writethrough are
+ * served by the daemon: passthrough holds the inode lock over each write, which costs writers in
+ * parallel a factor of three.
+ */
+static bool client_means_mode(struct switches sw, int client_flags)
 {
+	if (sw.direct || !sw.writeback || client_flags & O_DIRECT)
+		return false;
+	return !sw.no_flush || !(client_flags & (O_DSYNC | O_SYNC));
+}
+
+struct plan plan_open(struct switches sw, enum kernel_path kernel_path, int client_flags,
+		      const struct capabilities *caps)
+{
+	bool allowed = kernel_path != KERNEL_PATH_NEVER && caps->kernel_path;
+	bool kernel = allowed && client_means_mode(sw, client_flags);
+
 	if (!switches_valid(sw))
 		return (struct plan){.error = -EINVAL};
 	if (sw.direct && !caps->backing_direct_io)
@@ -38,7 +55,9 @@ struct plan plan_open(struct switches sw, int client_flags, const struct capabil
 	    .write_rwf = sw.writeback ? 0 : RWF_DSYNC,
 	    .flush = sw.no_flush ? FLUSH_DROP : FLUSH_EXECUTE,
 	    .sync_metadata = !sw.writeback,
-	    .fopen_direct_io = true,
+	    .backing_id = allowed && !sw.direct && sw.writeback,
+	    .kernel = kernel,
+	    .fopen_direct_io = !kernel,
 	    .fopen_parallel_direct_writes = !(client_flags & O_APPEND),
 	    .fopen_noflush = true,
 	};

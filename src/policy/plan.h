@@ -30,6 +30,7 @@ struct capabilities {
 	bool statx_dioalign;	/* statx(2) tells the alignment of direct I/O, Linux 6.1 */
 	bool cachestat;		/* cachestat(2), Linux 6.5 */
 	bool open_tree;		/* open_tree(2) clones the backing mount */
+	bool kernel_path;	/* FUSE passthrough, Linux 6.9, to a backing that allows it */
 };
 
 /* Turns off the ones in MASK, an or of enum capability_mask (the hidden option mask-caps). */
@@ -67,6 +68,16 @@ struct plan {
 	/* Changes of size, allocation and name space are on stable storage before the reply. */
 	bool sync_metadata;
 
+	/*
+	 * The file may come onto the kernel path in this mode. Every open of such a file carries the
+	 * backing id from the first one on, or opens and mappings of one inode exclude one another
+	 * (EIO, ENODEV); the first open of a file decides for all. Mappings of a file with a backing
+	 * id are mappings of the backing file, so modes that the kernel path cannot serve have none.
+	 */
+	bool backing_id;
+	/* The kernel reads, writes and maps the backing file itself, with the client's own flags. */
+	bool kernel;
+
 	/* FOPEN_ bits of the reply. */
 	bool fopen_direct_io;		   /* no second page cache in FUSE */
 	bool fopen_parallel_direct_writes; /* not for appends: the kernel must serialise them */
@@ -77,7 +88,8 @@ struct plan {
  * CLIENT_FLAGS: of the client's open(2), as fuse_open_in.flags. CAPS is only read.
  * After a live switch of the mode, compute the plan again from the same CLIENT_FLAGS.
  */
-struct plan plan_open(struct switches sw, int client_flags, const struct capabilities *caps);
+struct plan plan_open(struct switches sw, enum kernel_path kernel_path, int client_flags,
+		      const struct capabilities *caps);
 
 /*
  * Flags of pwritev2(2) for one write. WRITE_FLAGS: fuse_write_in.flags, in which the kernel has
