@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -45,6 +46,9 @@ struct server {
 	struct pool *pool;
 	struct fs *fs;
 	struct transport *transport;
+	pthread_t signals;
+	bool have_signals;
+	atomic_bool ending;
 };
 
 /* Both as absolute paths without symbolic links: what mountinfo will say. */
@@ -297,10 +301,12 @@ static unsigned loops_wanted(const struct options *o)
 static int start_session(struct server *s)
 {
 	const struct options *o = s->options;
+	/* of our own: libfuse closes its one at an unmount, and the number would become another's */
+	int fd = fcntl(mount_fd(s->mount), F_DUPFD_CLOEXEC, 3);
 	const double forever = 1u << 30; /* seconds; the kernel knows no infinity */
 	bool kernel_path = o->kernel_path != KERNEL_PATH_NEVER && s->privileged && !s->engine->null;
 
-	s->session = (struct session){ .fd = mount_fd(s->mount),
+	s->session = (struct session){ .fd = fd,
 				       .attr_timeout = o->exclusive ? forever : o->attr_timeout,
 				       .entry_timeout = o->exclusive ? forever : o->entry_timeout,
 				       .negative_timeout =
@@ -364,13 +370,16 @@ static void *signal_thread(void *arg)
 	int sig;
 
 	sigfillset(&set);
-	for (;;) {
-		if (sigwait(&set, &sig))
+	while (!atomic_load(&s->ending)) {
+		if (sigwait(&set, &sig) || atomic_load(&s->ending))
 			continue;
 		if (sig == SIGUSR1) {
 			stats_log();
 		} else if (sig == SIGTERM || sig == SIGINT) {
 			log_info("%s: told to end by signal %d", s->options->mountpoint, sig);
+			/* umount(8) does this by itself */
+			if (s->privileged && mount_is_there(s->mount))
+				utab_remove(s->options->mountpoint);
 			mount_detach(s->mount);
 			transport_stop(s->transport);
 		}
@@ -378,10 +387,20 @@ static void *signal_thread(void *arg)
 	return NULL;
 }
 
+static void end_signals(struct server *s)
+{
+	if (!s->have_signals)
+		return;
+	atomic_store(&s->ending, true);
+	pthread_kill(s->signals, SIGUSR1);
+	pthread_join(s->signals, NULL);
+}
+
 static int finish(struct server *s)
 {
 	int err = 0;
 
+	end_signals(s);
 	if (s->mount)
 		mount_detach(s->mount);
 	pool_destroy(s->pool); /* what was taken on is done to its end */
@@ -391,6 +410,8 @@ static int finish(struct server *s)
 		log_error("%s: flushing what was written failed: %s: data was lost",
 			  s->options->source, strerror(-err));
 	fs_destroy(s->fs);
+	if (s->session.fd > 0)
+		close(s->session.fd);
 	transport_free(s->transport);
 	mount_free(s->mount);
 	cleanup_fd(&s->source_fd);
@@ -401,13 +422,13 @@ static int serve(struct server *s)
 {
 	struct options *o = s->options;
 	char shown[1024];
-	pthread_t thread;
 	int code = start(s);
 
 	if (code) {
 		finish(s);
 		return code;
 	}
+	mount_answers(s->mount);
 	options_describe(o, shown, sizeof(shown));
 	if (s->privileged && !o->no_mtab)
 		utab_set(o->source, o->mountpoint, shown);
@@ -417,12 +438,9 @@ static int serve(struct server *s)
 		log_open("cachefs", LOG_TO_SYSLOG, o->log_level);
 		daemon_ready();
 	}
-	if (pthread_create(&thread, NULL, signal_thread, s) == 0)
-		pthread_detach(thread);
+	s->have_signals = pthread_create(&s->signals, NULL, signal_thread, s) == 0;
 	transport_wait(s->transport);
 	stats_log();
-	if (s->privileged && !o->no_mtab)
-		utab_remove(o->mountpoint);
 	return finish(s);
 }
 

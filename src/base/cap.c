@@ -52,9 +52,9 @@ int cap_drop_unneeded(void)
 
 static _Thread_local enum { FSETID_UNKNOWN, FSETID_ON, FSETID_OFF } fsetid;
 
-void cap_thread_fsetid_raised(void)
+void cap_thread_fsetid_changed(void)
 {
-	fsetid = FSETID_ON;
+	fsetid = FSETID_UNKNOWN;
 }
 
 void cap_thread_fsetid(bool on)

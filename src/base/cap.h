@@ -21,8 +21,8 @@ int cap_drop_unneeded(void);
  * and sgid bits at a write. Remembered per thread: no system call when nothing changes.
  */
 void cap_thread_fsetid(bool on);
-/* After setfsuid(2) to root has raised it again (capabilities(7)). */
-void cap_thread_fsetid_raised(void);
+/* After setfsuid(2), which changes it on its own (capabilities(7)). */
+void cap_thread_fsetid_changed(void);
 
 /* Raises CAPS (a bit mask of CAP_ numbers < 32) that are permitted. */
 void cap_thread_raise(uint32_t caps);

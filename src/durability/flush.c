@@ -57,22 +57,34 @@ static int writeback_error(int fd)
 											  0;
 }
 
+/* A backing that cannot sync at all has lost nothing. */
+static void latch_unless_unsupported(struct flush_state *f, int err)
+{
+	if (err && err != -EINVAL && err != -EROFS && err != -ESPIPE)
+		flush_latch(f, err);
+}
+
+int flush_sync(struct flush_state *f, const struct engine *e, int fd, bool datasync)
+{
+	int err = e->sync(fd, datasync);
+
+	latch_unless_unsupported(f, err);
+	return flush_error(f) ? flush_error(f) : err;
+}
+
 int flush_file(struct flush_state *f, const struct engine *e, int fd, bool datasync,
 	       enum flush_action action)
 {
-	bool honoured = action == FLUSH_EXECUTE;
-	uint64_t start = honoured ? now_nsec() : 0;
+	uint64_t start;
 	int err;
 
-	if (honoured)
-		err = e->sync(fd, datasync);
-	else
-		err = writeback_error(fd);
-	/* a backing that cannot sync at all (EINVAL, EROFS) has lost nothing */
-	if (err && err != -EINVAL && err != -EROFS && err != -ESPIPE)
-		flush_latch(f, err);
-	flush_count_write(f, honoured, honoured ? now_nsec() - start : 0);
-	if (!honoured && err && !flush_error(f))
-		err = 0;
-	return flush_error(f) ? flush_error(f) : err;
+	if (action == FLUSH_DROP) {
+		latch_unless_unsupported(f, writeback_error(fd));
+		flush_count_write(f, false, 0);
+		return flush_error(f);
+	}
+	start = now_nsec();
+	err = flush_sync(f, e, fd, datasync);
+	flush_count_write(f, true, now_nsec() - start);
+	return err;
 }

@@ -36,6 +36,9 @@ extern struct flush_counts flush_totals;
 int flush_file(struct flush_state *f, const struct engine *e, int fd, bool datasync,
 	       enum flush_action action);
 
+/* The same, executed and not counted: what a mode owes without a client's asking. */
+int flush_sync(struct flush_state *f, const struct engine *e, int fd, bool datasync);
+
 /* A write that carries RWF_DSYNC or RWF_SYNC contains a flush; so does O_DSYNC that was dropped. */
 void flush_count_write(struct flush_state *f, bool honoured, uint64_t nsec);
 

@@ -9,12 +9,12 @@
 
 static int read_block(int fd, uint8_t *buf, uint32_t align, uint64_t off)
 {
-	ssize_t n = engine_pread_full(fd, buf, align, off);
+	ssize_t n = engine_pread_full(fd, buf, align, off, NULL);
 
 	if (n < 0)
 		return (int)n;
-	/* the caller saw a file that contains this block, and keeps it from becoming shorter */
-	return (size_t)n == align ? 0 : -EIO;
+	/* the caller saw a file that contains this block; somebody behind the mount made it shorter */
+	return (size_t)n == align ? 0 : -EAGAIN;
 }
 
 ssize_t bounce_write(int fd, uint32_t align, const uint8_t *buf, size_t len, uint64_t off, int rwf)

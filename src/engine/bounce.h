@@ -17,7 +17,8 @@ static inline bool bounce_needed(uint64_t off, size_t len, uint32_t align)
 
 /*
  * Read-modify-write through FD (O_DIRECT, readable) of whole blocks that lie inside the file.
- * LEN or a negative errno. ALIGN: a power of two, bytes. RWF as pwritev2(2)'s.
+ * LEN or a negative errno; -EAGAIN: the file ends in one of the blocks, nothing was written.
+ * ALIGN: a power of two, bytes. RWF as pwritev2(2)'s.
  */
 ssize_t bounce_write(int fd, uint32_t align, const uint8_t *buf, size_t len, uint64_t off, int rwf);
 

@@ -37,6 +37,7 @@ struct engine_io {
 	struct ring_op op;
 	struct pool_job job;
 	size_t got;
+	int error; /* after a short result: 0, or the negative errno that made it short */
 };
 
 struct engine {
@@ -53,7 +54,8 @@ struct engine {
 extern const struct engine engine_uring, engine_threads, engine_null;
 
 /* Blocking pieces that the engines share. */
-ssize_t engine_pread_full(int fd, uint8_t *buf, size_t len, uint64_t off);
+/* ERROR, where not NULL: as engine_io's. */
+ssize_t engine_pread_full(int fd, uint8_t *buf, size_t len, uint64_t off, int *error);
 ssize_t engine_pwrite_full(int fd, const uint8_t *buf, size_t len, uint64_t off, int rwf);
 int engine_fsync(int fd, bool datasync);
 

@@ -4,7 +4,7 @@
 #include "base/util.h"
 #include "engine/engine.h"
 
-ssize_t engine_pread_full(int fd, uint8_t *buf, size_t len, uint64_t off)
+ssize_t engine_pread_full(int fd, uint8_t *buf, size_t len, uint64_t off, int *error)
 {
 	size_t got = 0;
 
@@ -13,6 +13,8 @@ ssize_t engine_pread_full(int fd, uint8_t *buf, size_t len, uint64_t off)
 
 		if (n < 0 && errno == EINTR)
 			continue;
+		if (n < 0 && error)
+			*error = -errno;
 		if (n < 0)
 			return got ? (ssize_t)got : -errno;
 		if (n == 0)
@@ -46,7 +48,7 @@ int engine_fsync(int fd, bool datasync)
 
 static void read_now(struct engine_io *io)
 {
-	io->done(io, engine_pread_full(io->fd, io->buf, io->len, io->off));
+	io->done(io, engine_pread_full(io->fd, io->buf, io->len, io->off, &io->error));
 }
 
 static void read_job(struct pool_job *job)
@@ -56,11 +58,13 @@ static void read_job(struct pool_job *job)
 
 static void threads_read(struct engine_io *io)
 {
-	if (!io->loop) {
+	struct loop *loop = io->loop;
+
+	if (!loop) {
 		read_now(io);
-	} else if (loop_block_begin(io->loop)) {
-		read_now(io);
-		loop_block_end(io->loop);
+	} else if (loop_block_begin(loop)) {
+		read_now(io); /* IO may be gone now */
+		loop_block_end(loop);
 	} else {
 		io->job = (struct pool_job){ .run = read_job, .key = io->key, .lane = LANE_DATA };
 		pool_submit(io->pool, &io->job);

@@ -33,6 +33,8 @@ static void read_done(struct ring_op *op, int result)
 			return;
 		result = -ENOMEM;
 	}
+	if (result < 0)
+		io->error = result;
 	io->done(io, io->got || result >= 0 ? (ssize_t)io->got : result);
 }
 

@@ -30,25 +30,30 @@ int fs_getattr(struct fs *fs, uint64_t id, uint64_t fh, struct statx *st)
 }
 
 /* A new size leaves part of a block in the page cache, and must be durable where the mode says so. */
-static int size_settle(struct fs *fs, int fd)
+static int size_settle(struct fs *fs, int fd, struct file *f)
 {
+	struct flush_state closed = { 0 }, *flush = f ? &f->flush : &closed;
 	struct plan plan = fs_plan(fs, 0);
 	int err = 0;
 
+	if (fs->config.engine->null)
+		return 0;
 	if (plan.direct)
 		err = bounce_drop_cache(fd);
+	if (err)
+		flush_latch(flush, err);
 	if (!err && plan.sync_metadata)
-		err = sysret(fdatasync(fd));
+		err = flush_sync(flush, fs->config.engine, fd, true);
 	return err;
 }
 
-static int truncate_owned(struct fs *fs, int fd, const struct fs_setattr *a)
+static int truncate_owned(struct fs *fs, int fd, struct file *f, const struct fs_setattr *a)
 {
 	int err;
 
 	cap_thread_fsetid(!a->kill_priv);
 	err = sysret(ftruncate(fd, (off_t)a->size));
-	return err ? err : size_settle(fs, fd);
+	return err ? err : size_settle(fs, fd, f);
 }
 
 static int set_size(struct fs *fs, struct node *n, int path_fd, uint64_t fh,
@@ -72,7 +77,7 @@ static int set_size(struct fs *fs, struct node *n, int path_fd, uint64_t fh,
 	/* no block may be read, modified and written back around a change of the size */
 	if (f)
 		iolock_acquire_wait(&f->range, &claim);
-	err = truncate_owned(fs, fd, a);
+	err = truncate_owned(fs, fd, f, a);
 	if (f) {
 		iolock_release(&f->range, &claim);
 		file_put(fs, f);
@@ -116,6 +121,7 @@ int fs_setattr(struct fs *fs, uint64_t id, uint64_t fh, const struct fs_setattr 
 	struct node *n = node_get(fs, id);
 	int err = n ? path_fd_get(fs, n, &p) : -ESTALE;
 
+	atomic_store_explicit(&fs->written, true, memory_order_relaxed);
 	if (!err && a->valid & (FS_SET_UID | FS_SET_GID))
 		err = set_owner(p.fd, a);
 	if (!err && a->valid & FS_SET_MODE)

@@ -56,7 +56,7 @@ static bool setgid_dir(int dir_fd)
 	return fstat(dir_fd, &st) == 0 && (st.st_mode & S_ISGID);
 }
 
-static void assume_groups(const struct fs_caller *c, int dir_fd, enum cred_rights rights)
+static int assume_groups(const struct fs_caller *c, int dir_fd, enum cred_rights rights)
 {
 	gid_t groups[GROUPS_MAX];
 	size_t n = 0;
@@ -66,22 +66,30 @@ static void assume_groups(const struct fs_caller *c, int dir_fd, enum cred_right
 	else if (c->group_known)
 		groups[n++] = c->group;
 	/* glibc's setgroups() would change every thread of the process */
-	syscall(SYS_setgroups, n, groups);
+	return sysret((int)syscall(SYS_setgroups, n, groups));
+}
+
+/* setfsuid(2) and setfsgid(2) say what was, not whether they did it; -1 changes nothing. */
+static bool became(const struct fs_caller *c)
+{
+	return (uid_t)syscall(SYS_setfsuid, -1) == c->uid && (gid_t)syscall(SYS_setfsgid, -1) == c->gid;
 }
 
 struct cred cred_assume(struct fs *fs, const struct fs_caller *c, int dir_fd,
 			enum cred_rights rights)
 {
-	struct cred cred = { false };
+	struct cred cred = { 0 };
 
 	umask(c->umask);
 	cap_thread_fsetid(true); /* root may set sgid for any group; others lose it by setfsuid(2) */
 	if (!fs->config.privileged || (c->uid == 0 && c->gid == 0))
 		return cred;
 	cred.assumed = true;
-	assume_groups(c, dir_fd, rights);
+	cred.error = assume_groups(c, dir_fd, rights);
 	syscall(SYS_setfsgid, c->gid);
 	syscall(SYS_setfsuid, c->uid);
+	if (!became(c))
+		cred.error = -EPERM;
 	if (rights == CRED_OVERRIDE)
 		cap_thread_raise(1u << CAP_DAC_OVERRIDE | 1u << CAP_DAC_READ_SEARCH |
 				 1u << CAP_MKNOD);
@@ -103,7 +111,7 @@ void fs_thread_allocator(const struct fs *fs, uid_t uid)
 	if (!current)
 		cap_thread_raise(FS_CAPS);
 	if (!current || !uid)
-		cap_thread_fsetid_raised();
+		cap_thread_fsetid_changed();
 	current = uid;
 }
 
@@ -117,6 +125,6 @@ void cred_restore(struct cred *c)
 	syscall(SYS_setfsuid, 0);
 	syscall(SYS_setfsgid, 0);
 	syscall(SYS_setgroups, 0, NULL);
-	cap_thread_fsetid_raised();
+	cap_thread_fsetid_changed();
 	errno = saved;
 }

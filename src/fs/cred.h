@@ -20,6 +20,7 @@ enum cred_rights {
 
 struct cred {
 	bool assumed;
+	int error; /* 0, or -EPERM: this process may not become the caller; do nothing then */
 };
 
 /* DIR_FD: where something is created; a setgid directory makes supplementary groups matter. */

@@ -11,7 +11,50 @@ static int durable(struct fs *fs, const struct plan *plan, struct file *f, int f
 {
 	if (!plan->sync_metadata || fs->config.engine->null)
 		return 0;
-	return flush_file(&f->flush, fs->config.engine, fd, true, FLUSH_EXECUTE);
+	return flush_sync(&f->flush, fs->config.engine, fd, true);
+}
+
+/* After a change of the allocation: nothing of it in the page cache under direct modes, durable where asked. */
+static int settle(struct fs *fs, struct handle *h, int err)
+{
+	if (h->plan.direct && !fs->config.engine->null) {
+		int drop = bounce_drop_cache(h->fd);
+
+		if (drop)
+			flush_latch(&h->file->flush, drop);
+		err = err ? err : drop;
+	}
+	return err ? err : durable(fs, &h->plan, h->file, h->fd);
+}
+
+static void claim_range(struct handle *h, struct claim *c)
+{
+	*c = (struct claim){ .kind = CLAIM_RMW, .start = 0, .end = UINT64_MAX };
+	iolock_acquire_wait(&h->file->range, c);
+}
+
+/*
+ * O_TRUNC, once the file's range can be claimed: the kernel holds no lock over an open, and no block may be
+ * read, modified and written back around it.
+ */
+static int truncate_at_open(struct fs *fs, struct handle *h, bool kill_priv)
+{
+	_cleanup_fd_ int own = -1;
+	struct claim claim;
+	int fd = h->fd, err;
+
+	if (!h->can_write) /* open(2) with O_RDONLY | O_TRUNC truncates on Linux */
+		fd = own = fs_reopen(fs, h->file->path.fd, O_WRONLY);
+	if (fd < 0)
+		return fd;
+	atomic_store_explicit(&fs->written, true, memory_order_relaxed);
+	claim_range(h, &claim);
+	cap_thread_fsetid(!kill_priv);
+	err = sysret(ftruncate(fd, 0));
+	if (!err)
+		err = settle(fs, h, 0);
+	iolock_release(&h->file->range, &claim);
+	return err;
 }
 
 static void opened(struct fs *fs, struct handle *h, struct fs_opened *o)
@@ -53,10 +96,7 @@ int fs_open(struct fs *fs, uint64_t id, int flags, bool kill_priv, uid_t uid, st
 		return n->rec->type == S_IFDIR ? -EISDIR : -EOPNOTSUPP;
 	if (plan.error)
 		return plan.error;
-	if (flags & O_TRUNC) {
-		cap_thread_fsetid(!kill_priv);
-		atomic_store_explicit(&fs->written, true, memory_order_relaxed);
-	}
+	plan.open_flags &= ~O_TRUNC;
 	fd = backing_open(fs, p.fd, &plan);
 	if (fd < 0)
 		return fd;
@@ -64,7 +104,7 @@ int fs_open(struct fs *fs, uint64_t id, int flags, bool kill_priv, uid_t uid, st
 	if (err)
 		return err;
 	if (flags & O_TRUNC)
-		err = durable(fs, &h->plan, h->file, h->fd);
+		err = truncate_at_open(fs, h, kill_priv);
 	if (err) {
 		handle_destroy(fs, h);
 		return err;
@@ -80,16 +120,20 @@ int fs_open(struct fs *fs, uint64_t id, int flags, bool kill_priv, uid_t uid, st
 static int open_existing(struct fs *fs, int dir_fd, const char *name, int flags,
 			 const struct fs_caller *c)
 {
-	_cleanup_fd_ int path = openat(dir_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	_cleanup_fd_ int path = fs_open_beneath(fs, dir_fd, name);
 	struct stat st;
 
-	if (path < 0 || fstat(path, &st) < 0)
+	if (path < 0)
+		return path;
+	if (fstat(path, &st) < 0)
 		return -errno;
+	if (flags & O_TRUNC && (flags & O_ACCMODE) == O_RDONLY)
+		flags |= O_RDWR; /* truncating takes the right to write */
 	if (!S_ISREG(st.st_mode))
 		return S_ISDIR(st.st_mode) ? -EISDIR : S_ISLNK(st.st_mode) ? -ELOOP : -ENXIO;
 	_cleanup_cred_ struct cred cred = cred_assume(fs, c, dir_fd, CRED_CALLER);
 
-	return fs_reopen(fs, path, flags & ~(O_CREAT | O_EXCL));
+	return cred.error ? cred.error : fs_reopen(fs, path, flags & ~(O_CREAT | O_EXCL | O_TRUNC));
 }
 
 static int open_new(struct fs *fs, int dir_fd, const char *name, int flags, mode_t mode,
@@ -97,12 +141,13 @@ static int open_new(struct fs *fs, int dir_fd, const char *name, int flags, mode
 {
 	_cleanup_cred_ struct cred cred = cred_assume(fs, c, dir_fd, CRED_OVERRIDE);
 
-	return sysret(openat(dir_fd, name, flags, mode));
+	return cred.error ? cred.error : sysret(openat(dir_fd, name, flags, mode));
 }
 
 /* FD was opened in or under PARENT: its entry, and the handle. FD is consumed. */
 static int finish_create(struct fs *fs, struct node *parent, const char *name, int fd, int flags,
-			 const struct plan *plan, uid_t uid, struct fs_entry *e, struct fs_opened *o)
+			 const struct plan *plan, uid_t uid, bool truncate, struct fs_entry *e,
+			 struct fs_opened *o)
 {
 	_cleanup_fd_ int own = fd;
 	int path = fs_reopen(fs, fd, O_PATH);
@@ -112,6 +157,11 @@ static int finish_create(struct fs *fs, struct node *parent, const char *name, i
 	if (err)
 		return err;
 	err = handle_create_file(fs, node_get(fs, e->id), steal_fd(&own), flags, plan, uid, &h);
+	if (!err && truncate) {
+		err = truncate_at_open(fs, h, uid != 0);
+		if (err)
+			handle_destroy(fs, h);
+	}
 	if (err) {
 		fs_forget(fs, e->id, 1);
 		return err;
@@ -126,15 +176,17 @@ int fs_create_file(struct fs *fs, uint64_t parent, const char *name, int flags, 
 	_cleanup_path_ struct path_fd dir = PATH_FD_NONE;
 	struct node *p = node_get(fs, parent);
 	struct plan plan = fs_plan(fs, flags);
+	bool truncate;
 	int err = p ? path_fd_get(fs, p, &dir) : -ESTALE;
 	/* a new file is readable by who made it, whatever its mode */
-	int fl = (plan.open_flags & ~O_ACCMODE) | O_RDWR, fd;
+	int fl = (plan.open_flags & ~(O_ACCMODE | O_TRUNC)) | O_RDWR, fd;
 
 	if (!err)
 		err = plan.error;
 	if (err)
 		return err;
 	fd = open_new(fs, dir.fd, name, fl | O_CREAT | O_EXCL, mode, c);
+	truncate = fd == -EEXIST && flags & O_TRUNC;
 	if (fd == -EEXIST && !(flags & O_EXCL))
 		fd = open_existing(fs, dir.fd, name, plan.open_flags, c);
 	if (fd < 0)
@@ -144,7 +196,7 @@ int fs_create_file(struct fs *fs, uint64_t parent, const char *name, int flags, 
 		close(fd);
 		return err;
 	}
-	return finish_create(fs, p, name, fd, flags, &plan, c->uid, e, o);
+	return finish_create(fs, p, name, fd, flags, &plan, c->uid, truncate, e, o);
 }
 
 int fs_tmpfile(struct fs *fs, uint64_t parent, int flags, mode_t mode, const struct fs_caller *c,
@@ -161,7 +213,7 @@ int fs_tmpfile(struct fs *fs, uint64_t parent, int flags, mode_t mode, const str
 	if (err)
 		return err;
 	fd = open_new(fs, dir.fd, ".", fl, mode, c);
-	return fd < 0 ? fd : finish_create(fs, NULL, NULL, fd, flags, &plan, c->uid, e, o);
+	return fd < 0 ? fd : finish_create(fs, NULL, NULL, fd, flags, &plan, c->uid, false, e, o);
 }
 
 void fs_release(struct fs *fs, uint64_t fh)
@@ -188,23 +240,6 @@ int fs_flush_file(struct fs *fs, uint64_t fh)
 	if (!h || !h->file)
 		return -EBADF;
 	return flush_file(&h->file->flush, fs->config.engine, h->fd, false, FLUSH_EXECUTE);
-}
-
-/* After a change of the allocation: nothing of it in the page cache under direct modes, durable where asked. */
-static int settle(struct fs *fs, struct handle *h, int err)
-{
-	if (h->plan.direct && !fs->config.engine->null) {
-		int drop = bounce_drop_cache(h->fd);
-
-		err = err ? err : drop;
-	}
-	return err ? err : durable(fs, &h->plan, h->file, h->fd);
-}
-
-static void claim_range(struct handle *h, struct claim *c)
-{
-	*c = (struct claim){ .kind = CLAIM_RMW, .start = 0, .end = UINT64_MAX };
-	iolock_acquire_wait(&h->file->range, c);
 }
 
 int fs_fallocate(struct fs *fs, uint64_t fh, int mode, uint64_t off, uint64_t len, bool kill_priv)
@@ -256,9 +291,7 @@ static ssize_t copy_owned(struct fs *fs, struct handle *in, off_t from, struct h
 	if (fd_in < 0 || fd_out < 0)
 		return fd_in < 0 ? fd_in : fd_out;
 	n = sysret(copy_file_range(fd_in, &from, fd_out, &to, len, 0));
-	if (n <= 0)
-		return n;
-	err = settle(fs, out, 0);
+	err = settle(fs, out, MIN((int)n, 0)); /* a part may be there in spite of an error */
 	if (in->plan.direct && !fs->config.engine->null)
 		bounce_drop_cache(in->fd);
 	return err ? err : n;

@@ -160,5 +160,15 @@ int fs_flush_all(struct fs *fs)
 	/* stays set: the kernel path goes on writing unseen */
 	if (!atomic_load(&fs->written) || fs->config.engine->null)
 		return 0;
-	return sysret(syncfs(fs->root_fd));
+	return fs_sync_backing(fs);
+}
+
+int fs_sync_backing(struct fs *fs)
+{
+	int none = 0, err = -sysret(syncfs(fs->root_fd));
+
+	/* reported once per descriptor by the kernel, and never forgotten by us */
+	if (err)
+		atomic_compare_exchange_strong(&fs->sync_error, &none, err);
+	return -atomic_load(&fs->sync_error);
 }

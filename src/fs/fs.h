@@ -199,6 +199,7 @@ struct fs_io {
 	struct engine_io eio;
 	unsigned epoch;
 	size_t got, skip;
+	uint32_t align;
 	bool whole;
 	ssize_t result;
 };

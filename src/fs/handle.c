@@ -44,6 +44,12 @@ static struct handle *handle_new(struct fs *fs, struct node *n, int fd, int clie
 	return h;
 }
 
+static void handle_unmake(struct fs *fs, struct handle *h)
+{
+	h->rec->in_use = 0;
+	arena_free(fs->handles, h->index);
+}
+
 int handle_create_dir(struct fs *fs, struct node *n, int fd, struct handle **out)
 {
 	*out = handle_new(fs, n, fd, O_RDONLY);
@@ -53,21 +59,23 @@ int handle_create_dir(struct fs *fs, struct node *n, int fd, struct handle **out
 	return -ENFILE;
 }
 
-/* What direct I/O on FD asks for, where the kernel tells; else what is always enough. */
-static int file_dio_init(struct fs *fs, struct file *f, int fd)
+/* What direct I/O on the file asks for, where the kernel tells; else what is always enough. */
+static void file_dio_init(struct fs *fs, struct file *f)
 {
 	struct statx st;
 
 	f->dio_mem = f->dio_offset = 4096;
 	if (!fs->config.caps.statx_dioalign ||
-	    statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &st) < 0 ||
+	    statx(f->path.fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &st) < 0 ||
 	    !(st.stx_mask & STATX_DIOALIGN))
-		return 0;
-	if (!st.stx_dio_offset_align)
-		return -EOPNOTSUPP;
+		return;
+	/* 0: none on this file (encrypted, verity, data=journal); or more than our buffers allow */
+	if (!st.stx_dio_offset_align || st.stx_dio_offset_align > FS_READ_SLACK / 2) {
+		f->dio_error = -EOPNOTSUPP;
+		return;
+	}
 	f->dio_offset = st.stx_dio_offset_align;
 	f->dio_mem = MAX(st.stx_dio_mem_align, 1u);
-	return f->dio_offset > FS_READ_SLACK / 2 ? -EOPNOTSUPP : 0;
 }
 
 static struct file *file_new(struct fs *fs, struct node *n)
@@ -83,7 +91,7 @@ static struct file *file_new(struct fs *fs, struct node *n)
 	}
 	f->node = n;
 	f->opens = 1;
-	f->dio_mem = f->dio_offset = 4096;
+	file_dio_init(fs, f);
 	iolock_init(&f->range);
 	pthread_mutex_init(&f->lock, NULL);
 	return f;
@@ -192,21 +200,28 @@ static struct plan file_plan(struct fs *fs, struct file *f, struct handle *h, ui
 	return plan;
 }
 
-static void handle_attach(struct fs *fs, struct file *f, struct handle *h, uid_t uid)
+static int handle_attach(struct fs *fs, struct file *f, struct handle *h, uid_t uid)
 {
+	int err;
+
 	pthread_mutex_lock(&f->lock);
-	DL_APPEND(f->handles, h);
 	h->plan = file_plan(fs, f, h, uid);
-	handle_apply_direct(h);
+	err = handle_apply_direct(h, h->plan.direct);
+	if (!err)
+		DL_APPEND(f->handles, h);
 	pthread_mutex_unlock(&f->lock);
+	return err;
 }
 
-void handle_apply_direct(struct handle *h)
+int handle_apply_direct(struct handle *h, bool direct)
 {
 	int flags = fcntl(h->fd, F_GETFL);
 
-	if (flags >= 0 && !!(flags & O_DIRECT) != h->plan.direct)
-		fcntl(h->fd, F_SETFL, flags ^ O_DIRECT);
+	if (direct && h->file->dio_error)
+		return h->file->dio_error;
+	if (flags >= 0 && !!(flags & O_DIRECT) != direct)
+		return sysret(fcntl(h->fd, F_SETFL, flags ^ O_DIRECT));
+	return 0;
 }
 
 int handle_create_file(struct fs *fs, struct node *n, int fd, int client_flags,
@@ -222,8 +237,8 @@ int handle_create_file(struct fs *fs, struct node *n, int fd, int client_flags,
 		close(fd);
 		return -ENOMEM;
 	}
-	err = file_dio_init(fs, f, fd);
-	if (err && plan->direct) {
+	err = plan->direct ? f->dio_error : 0;
+	if (err) {
 		log_warn("a file was opened that its filesystem cannot do direct I/O on (inode "
 			 "%llu): refused, give it a mode with cache.direct=off",
 			 (unsigned long long)n->key.ino);
@@ -234,7 +249,11 @@ int handle_create_file(struct fs *fs, struct node *n, int fd, int client_flags,
 	if (!h)
 		goto fail;
 	h->file = f;
-	handle_attach(fs, f, h, uid);
+	err = handle_attach(fs, f, h, uid);
+	if (err) {
+		handle_unmake(fs, h);
+		goto fail;
+	}
 	if (first && h->plan.direct && !fs->config.engine->null)
 		bounce_drop_cache(fd); /* what others left in the page cache */
 	*out = h;
@@ -255,8 +274,7 @@ void handle_destroy(struct fs *fs, struct handle *h)
 		pthread_mutex_unlock(&f->lock);
 	}
 	close(h->fd);
-	h->rec->in_use = 0;
-	arena_free(fs->handles, h->index);
+	handle_unmake(fs, h);
 	if (f)
 		file_put(fs, f);
 }

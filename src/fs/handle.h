@@ -33,6 +33,7 @@ struct file {
 	 * open and the same for all, since the kernel takes no mixture. lock
 	 */
 	int backing_id;
+	int dio_error; /* 0, or why there is no direct I/O on this file */
 	uint32_t dio_offset, dio_mem; /* alignment of direct I/O, bytes */
 };
 
@@ -64,8 +65,8 @@ int handle_create_file(struct fs *fs, struct node *n, int fd, int client_flags,
 		       const struct plan *plan, uid_t uid, struct handle **out);
 void handle_destroy(struct fs *fs, struct handle *h);
 
-/* Makes O_DIRECT of the descriptor what the plan says. No I/O on it may be running. */
-void handle_apply_direct(struct handle *h);
+/* Sets or clears O_DIRECT of the descriptor. No I/O on it may be running. 0 or a negative errno. */
+int handle_apply_direct(struct handle *h, bool direct);
 
 /* The node's open file with one open more that file_put() gives back, or NULL when it is closed. */
 struct file *file_find(struct fs *fs, struct node *n);

@@ -27,7 +27,8 @@ struct fs {
 	atomic_uint generation;
 	/* Switches of the mount, packed (switches_pack()) so that they change at once. */
 	atomic_uint switches;
-	atomic_bool written; /* something may have to be flushed at the end */
+	atomic_bool written; /* something may have to be flushed at the end; never cleared */
+	atomic_int sync_error; /* errno of the first syncfs(2) of the backing that failed, or 0 */
 };
 
 /* Opens the file that PATH_FD is open on, with FLAGS. A descriptor or a negative errno. */
@@ -45,6 +46,10 @@ void fs_fix_ino(struct fs *fs, struct statx *st);
 unsigned switches_pack(struct switches sw);
 /* The plan for one more open. */
 struct plan fs_plan(struct fs *fs, int client_flags);
+/* NAME in PARENT_FD (O_PATH) as an O_PATH descriptor, never beyond the backing mount. */
+int fs_open_beneath(struct fs *fs, int parent_fd, const char *name);
+/* syncfs(2) of the backing filesystem; its first error stays. 0 or a negative errno. */
+int fs_sync_backing(struct fs *fs);
 /* Names changed in DIR_FD (O_PATH): on stable storage where the mode says so. */
 int fs_sync_dir(struct fs *fs, int dir_fd);
 

@@ -28,7 +28,7 @@ int fs_entry_from_fd(struct fs *fs, struct node *parent, const char *name, int f
  * Without a clone of the backing mount for ourselves (fs_config.caps.open_tree), a mountpoint on
  * the way would lead out of it, or into our own mount, where we would wait for ourselves.
  */
-static int open_beneath(struct fs *fs, int parent_fd, const char *name)
+int fs_open_beneath(struct fs *fs, int parent_fd, const char *name)
 {
 	struct open_how how = { .flags = O_PATH | O_NOFOLLOW | O_CLOEXEC,
 				.resolve = RESOLVE_BENEATH | RESOLVE_NO_XDEV };
@@ -41,7 +41,7 @@ static int open_beneath(struct fs *fs, int parent_fd, const char *name)
 int fs_entry_lookup(struct fs *fs, struct node *parent, int parent_fd, const char *name,
 		    struct fs_entry *e)
 {
-	int fd = open_beneath(fs, parent_fd, name);
+	int fd = fs_open_beneath(fs, parent_fd, name);
 
 	return fd < 0 ? fd : fs_entry_from_fd(fs, parent, name, fd, e);
 }

@@ -32,7 +32,7 @@ int fs_mknod(struct fs *fs, uint64_t parent, const char *name, mode_t mode, dev_
 	{
 		_cleanup_cred_ struct cred cred = cred_assume(fs, c, dir.fd, CRED_OVERRIDE);
 
-		err = sysret(mknodat(dir.fd, name, mode, rdev));
+		err = cred.error ? cred.error : sysret(mknodat(dir.fd, name, mode, rdev));
 	}
 	return err ? err : created(fs, p, dir.fd, name, e);
 }
@@ -49,7 +49,7 @@ int fs_mkdir(struct fs *fs, uint64_t parent, const char *name, mode_t mode,
 	{
 		_cleanup_cred_ struct cred cred = cred_assume(fs, c, dir.fd, CRED_OVERRIDE);
 
-		err = sysret(mkdirat(dir.fd, name, mode));
+		err = cred.error ? cred.error : sysret(mkdirat(dir.fd, name, mode));
 	}
 	return err ? err : created(fs, p, dir.fd, name, e);
 }
@@ -66,7 +66,7 @@ int fs_symlink(struct fs *fs, uint64_t parent, const char *name, const char *tar
 	{
 		_cleanup_cred_ struct cred cred = cred_assume(fs, c, dir.fd, CRED_OVERRIDE);
 
-		err = sysret(symlinkat(target, dir.fd, name));
+		err = cred.error ? cred.error : sysret(symlinkat(target, dir.fd, name));
 	}
 	return err ? err : created(fs, p, dir.fd, name, e);
 }

@@ -119,6 +119,9 @@ static int open_by_handle(struct fs *fs, const struct node_record *r)
 	return sysret(open_by_handle_at(fs->root_fd, &u.h, O_PATH | O_NOFOLLOW | O_CLOEXEC));
 }
 
+/* Directories deep that a file may be found by name; a thread's stack has room for more. */
+#define NAME_DEPTH_MAX 1000
+
 /* N's file, if it is what PARENT has at NAME. */
 static int open_child(struct fs *fs, struct node *parent, const char *name, const struct node *n)
 {
@@ -129,9 +132,9 @@ static int open_child(struct fs *fs, struct node *parent, const char *name, cons
 
 	if (err)
 		return err;
-	fd = openat(dir.fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	fd = fs_open_beneath(fs, dir.fd, name);
 	if (fd < 0)
-		return errno == ENOENT ? -ESTALE : -errno;
+		return fd == -ENOENT ? -ESTALE : fd;
 	err = fs_statx_fd(fd, &st);
 	if (err)
 		return err;
@@ -144,6 +147,7 @@ static int open_child(struct fs *fs, struct node *parent, const char *name, cons
 /* The file at the name last seen, if it is still the same one. */
 static int open_by_name(struct fs *fs, struct node *n)
 {
+	static _Thread_local int depth;
 	_cleanup_free_ char *name = NULL;
 	struct node *parent;
 	int fd;
@@ -157,7 +161,9 @@ static int open_by_name(struct fs *fs, struct node *n)
 	pthread_mutex_unlock(&fs->tree);
 	if (!name)
 		return -ESTALE;
-	fd = open_child(fs, parent, name, n);
+	/* bounded: renames behind the mount may make parents of one another what never were */
+	fd = ++depth > NAME_DEPTH_MAX ? -ESTALE : open_child(fs, parent, name, n);
+	depth--;
 	node_unref(fs, parent);
 	return fd;
 }

@@ -84,6 +84,11 @@ static void read_done(struct engine_io *eio, ssize_t result)
 		read_finish(io, result);
 		return;
 	}
+	/* the kernel takes a short read into its page cache for the end of the file */
+	if (io->page_cache && (eio->error || result < 0)) {
+		read_finish(io, result < 0 ? result : eio->error);
+		return;
+	}
 	total = (ssize_t)io->got + MAX(result, 0) - (ssize_t)io->skip;
 	read_finish(io, MIN(MAX(total, 0), (ssize_t)io->len));
 }
@@ -184,7 +189,7 @@ static bool write_bounces(const struct fs_io *io)
 	const struct handle *h = io->handle;
 
 	return h->plan.direct && !io->fs->config.engine->null &&
-	       bounce_needed(io->off, io->len, h->file->dio_offset);
+	       bounce_needed(io->off, io->len, io->align);
 }
 
 static void write_claim(struct fs_io *io)
@@ -193,6 +198,7 @@ static void write_claim(struct fs_io *io)
 	struct claim *c = &io->claim;
 
 	io->epoch = atomic_load(&h->file->epoch);
+	io->align = h->file->dio_offset;
 	*c = (struct claim){ .kind = CLAIM_WRITE,
 			     .start = io->off,
 			     .end = range_end(io->off, io->len),
@@ -201,8 +207,8 @@ static void write_claim(struct fs_io *io)
 		*c = (struct claim){ .kind = CLAIM_RMW, .end = UINT64_MAX, .resume = c->resume };
 	} else if (write_bounces(io)) {
 		c->kind = CLAIM_RMW;
-		c->start = align_down(c->start, h->file->dio_offset);
-		c->end = align_up(c->end, h->file->dio_offset);
+		c->start = align_down(c->start, io->align);
+		c->end = align_up(c->end, io->align);
 	}
 	if (iolock_acquire(&h->file->range, c))
 		write_owned(io);
@@ -252,8 +258,18 @@ static uint64_t now_nsec(void)
 static ssize_t write_tail(struct fs_io *io, int rwf)
 {
 	_cleanup_fd_ int fd = fs_reopen(io->fs, io->handle->file->path.fd, O_RDWR);
+	int own = io->handle->fd, flags = fcntl(own, F_GETFL);
+	ssize_t n;
 
-	return fd < 0 ? fd : bounce_write_tail(fd, io->buf, io->len, io->off, rwf);
+	if (fd >= 0)
+		return bounce_write_tail(fd, io->buf, io->len, io->off, rwf);
+	if (fd != -EACCES && fd != -EPERM)
+		return fd;
+	/* an unprivileged daemon, and the file's mode has changed since it was opened */
+	fcntl(own, F_SETFL, flags & ~O_DIRECT);
+	n = bounce_write_tail(own, io->buf, io->len, io->off, rwf);
+	fcntl(own, F_SETFL, flags);
+	return n;
 }
 
 static ssize_t write_blocks(struct fs_io *io, int rwf)
@@ -263,30 +279,32 @@ static ssize_t write_blocks(struct fs_io *io, int rwf)
 	if (io->whole)
 		return write_tail(io, rwf);
 	if (io->claim.kind == CLAIM_RMW)
-		return bounce_write(h->fd, h->file->dio_offset, io->buf, io->len, io->off, rwf);
+		return bounce_write(h->fd, io->align, io->buf, io->len, io->off, rwf);
 	return io->fs->config.engine->write(h->fd, io->buf, io->len, io->off, rwf);
+}
+
+/* A write with O_DSYNC is a flush too: what an earlier flush reported, it reports. */
+static ssize_t write_with_flush(struct fs_io *io, int rwf)
+{
+	struct flush_state *flush = &io->handle->file->flush;
+	uint64_t start = now_nsec();
+	ssize_t n = write_blocks(io, rwf);
+
+	if (n == -EAGAIN)
+		return n;
+	flush_count_write(flush, rwf != 0, rwf ? now_nsec() - start : 0);
+	return n > 0 && flush_error(flush) ? flush_error(flush) : n;
 }
 
 static ssize_t write_execute(struct fs_io *io)
 {
 	struct handle *h = io->handle;
 	int rwf = h->plan.write_rwf | plan_write_rwf(&h->plan, io->client_flags);
-	uint64_t start;
-	ssize_t n;
 
 	fs_thread_allocator(io->fs, io->uid);
 	cap_thread_fsetid(!io->kill_priv);
-	if (!(io->client_flags & O_DSYNC)) /* O_SYNC contains it */
-		return write_blocks(io, rwf);
-	if (!rwf) {
-		n = write_blocks(io, rwf);
-		flush_count_write(&h->file->flush, false, 0);
-		return n;
-	}
-	start = now_nsec();
-	n = write_blocks(io, rwf);
-	flush_count_write(&h->file->flush, true, now_nsec() - start);
-	return n;
+	/* O_SYNC contains O_DSYNC */
+	return io->client_flags & O_DSYNC ? write_with_flush(io, rwf) : write_blocks(io, rwf);
 }
 
 /* Does a block that must be read first, and written whole, contain the end of the file? */
@@ -302,6 +320,7 @@ static bool write_needs_whole(const struct fs_io *io)
 static void write_owned(struct fs_io *io)
 {
 	struct file *f = io->handle->file;
+	ssize_t result;
 
 	if (io->epoch != atomic_load(&f->epoch)) { /* the mode changed while this one waited */
 		iolock_release(&f->range, &io->claim);
@@ -309,13 +328,14 @@ static void write_owned(struct fs_io *io)
 		write_claim(io);
 		return;
 	}
-	if (write_needs_whole(io)) {
+	result = write_needs_whole(io) ? -EAGAIN : write_execute(io);
+	if (result == -EAGAIN && !io->whole) {
 		iolock_release(&f->range, &io->claim);
 		io->whole = true;
 		write_claim(io);
 		return;
 	}
-	write_finish(io, write_execute(io));
+	write_finish(io, result);
 }
 
 void fs_write(struct fs_io *io)

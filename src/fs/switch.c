@@ -19,17 +19,24 @@ static struct plan replan(struct fs *fs, const struct handle *h)
 	return plan;
 }
 
-static void handles_replan(struct fs *fs, struct file *f)
+/* A handle that cannot have its new plan keeps the old one; the error says so. */
+static int handles_replan(struct fs *fs, struct file *f)
 {
 	struct handle *h;
+	int result = 0;
 
 	pthread_mutex_lock(&f->lock);
 	DL_FOREACH (f->handles, h) {
-		h->plan = replan(fs, h);
-		handle_apply_direct(h);
+		struct plan plan = replan(fs, h);
+		int err = plan.error ? plan.error : handle_apply_direct(h, plan.direct);
+
+		if (!err)
+			h->plan = plan;
+		result = result ? result : err;
 	}
 	pthread_mutex_unlock(&f->lock);
 	atomic_fetch_add(&f->epoch, 1);
+	return result;
 }
 
 /* What was written before is as durable, and as little cached, as the new switches promise. */
@@ -44,10 +51,12 @@ static int file_barrier(struct fs *fs, struct file *f, struct switches to)
 	if (fd < 0)
 		return fd;
 	if (!to.no_flush)
-		err = flush_file(&f->flush, fs->config.engine, fd, false, FLUSH_EXECUTE);
+		err = flush_sync(&f->flush, fs->config.engine, fd, false);
 	if (to.direct) {
 		int drop = bounce_drop_cache(fd);
 
+		if (drop)
+			flush_latch(&f->flush, drop);
 		err = err ? err : drop;
 	}
 	return err;
@@ -56,16 +65,17 @@ static int file_barrier(struct fs *fs, struct file *f, struct switches to)
 static int file_switch(struct fs *fs, struct file *f, struct switches to)
 {
 	struct claim gate = { .kind = CLAIM_GATE, .start = 0, .end = UINT64_MAX };
-	int err;
+	int err, barrier = 0;
 
 	/* first what the kernel holds of shared mappings, as requests to us */
 	if (atomic_load(&f->fuse_pages))
 		fs->config.invalidate(fs->config.invalidate_arg, node_id(f->node), 0, 0);
 	iolock_acquire_wait(&f->range, &gate);
-	handles_replan(fs, f);
-	err = fs->config.engine->null ? 0 : file_barrier(fs, f, to);
+	err = handles_replan(fs, f);
+	if (!fs->config.engine->null)
+		barrier = file_barrier(fs, f, to);
 	iolock_release(&f->range, &gate);
-	return err;
+	return err ? err : barrier;
 }
 
 /*
@@ -74,7 +84,7 @@ static int file_switch(struct fs *fs, struct file *f, struct switches to)
  */
 static bool file_follows(struct file *f, struct switches to)
 {
-	bool follows = true;
+	bool follows = !to.direct || !f->dio_error;
 	struct handle *h;
 
 	pthread_mutex_lock(&f->lock);
@@ -156,7 +166,7 @@ int fs_set_switches(struct fs *fs, struct switches to)
 	result = each_file(fs, to, file_switch);
 	/* files that were closed with unflushed data, and names */
 	if (!to.no_flush && (from.no_flush || !to.writeback) && !fs->config.engine->null) {
-		int err = sysret(syncfs(fs->root_fd));
+		int err = fs_sync_backing(fs);
 
 		result = result ? result : err;
 	}

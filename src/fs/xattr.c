@@ -10,6 +10,16 @@
 #include "base/cap.h"
 #include "fs/internal.h"
 
+/*
+ * The kernel leaves who may do what with system.* to the filesystem (xattr_permission(), fs/xattr.c). ACLs it
+ * checks itself on the mount; others (NFS's, CIFS's, ntfs3's) would be done with our rights.
+ */
+static bool served(const char *name)
+{
+	return strncmp(name, "system.", strlen("system.")) != 0 ||
+	       !strcmp(name, "system.posix_acl_access") || !strcmp(name, "system.posix_acl_default");
+}
+
 static int path_of(struct fs *fs, uint64_t id, struct path_fd *p)
 {
 	struct node *n = node_get(fs, id);
@@ -22,6 +32,8 @@ ssize_t fs_getxattr(struct fs *fs, uint64_t id, const char *name, void *buf, siz
 	_cleanup_path_ struct path_fd p = PATH_FD_NONE;
 	int err = path_of(fs, id, &p);
 
+	if (!served(name))
+		return -EOPNOTSUPP;
 	return err ? err : sysret(getxattr(fs_fd_path(p.fd).s, name, buf, size));
 }
 
@@ -84,6 +96,9 @@ int fs_setxattr(struct fs *fs, uint64_t id, const char *name, const void *value,
 	_cleanup_path_ struct path_fd p = PATH_FD_NONE;
 	int err = path_of(fs, id, &p);
 
+	if (!served(name))
+		return -EOPNOTSUPP;
+	atomic_store_explicit(&fs->written, true, memory_order_relaxed);
 	cap_thread_fsetid(true); /* a new ACL takes sgid away only where the kernel says so */
 	if (!err)
 		err = sysret(setxattr(fs_fd_path(p.fd).s, name, value, size, flags));
@@ -95,5 +110,7 @@ int fs_removexattr(struct fs *fs, uint64_t id, const char *name)
 	_cleanup_path_ struct path_fd p = PATH_FD_NONE;
 	int err = path_of(fs, id, &p);
 
+	if (!served(name))
+		return -EOPNOTSUPP;
 	return err ? err : sysret(removexattr(fs_fd_path(p.fd).s, name));
 }

@@ -169,6 +169,7 @@ void op_ioctl(struct request *req)
 	}
 	c.arg = wire_take(&r, in->in_size);
 	c.out = out + 1;
+	memset(c.out, 0, in->out_size); /* sent on errors, too: never another request's data */
 	err = run_ioctl(&c);
 	*out = (struct fuse_ioctl_out){ .result = err };
 	if (err == -ENOTTY || (err && _IOC_DIR(in->cmd) == _IOC_NONE))

@@ -21,8 +21,8 @@ static void op_ignore(struct request *req)
 static const struct opcode opcodes[] = {
 #define OP(op, place, run) [FUSE_##op] = { FUSE_##op, #op, PLACE_##place, run }
 	OP(LOOKUP, META, op_lookup),
-	OP(FORGET, HERE, op_forget),
-	OP(BATCH_FORGET, HERE, op_batch_forget),
+	OP(FORGET, META, op_forget), /* the last descriptor of an unlinked file frees its blocks */
+	OP(BATCH_FORGET, META, op_batch_forget),
 	OP(GETATTR, META, op_getattr),
 	OP(STATX, META, op_statx),
 	OP(SETATTR, META, op_setattr),

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 
 #include "base/log.h"
@@ -15,8 +16,20 @@
 struct mount {
 	struct fuse_session *session;
 	char *source, *mountpoint;
+	uint64_t id; /* of the mount (STATX_MNT_ID), to unmount this one and no other */
 	bool attached;
 };
+
+/* Asks no filesystem: ours may have nobody to answer any more. */
+static uint64_t mount_id(const char *path)
+{
+	struct statx st;
+
+	if (statx(AT_FDCWD, path, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_MNT_ID, &st) < 0 ||
+	    !(st.stx_mask & STATX_MNT_ID))
+		return 0;
+	return st.stx_mnt_id;
+}
 
 /* Flags that libfuse knows by these names; the others are set after the mount. */
 static const struct {
@@ -193,12 +206,21 @@ int mount_fd(const struct mount *m)
 	return fuse_session_fd(m->session);
 }
 
+void mount_answers(struct mount *m)
+{
+	m->id = mount_id(m->mountpoint);
+}
+
+bool mount_is_there(const struct mount *m)
+{
+	return m->attached && (!m->id || mount_id(m->mountpoint) == m->id);
+}
+
 void mount_detach(struct mount *m)
 {
-	if (!m->attached)
-		return;
+	if (mount_is_there(m))
+		fuse_session_unmount(m->session);
 	m->attached = false;
-	fuse_session_unmount(m->session);
 }
 
 void mount_free(struct mount *m)

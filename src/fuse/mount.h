@@ -15,6 +15,10 @@ int mount_attach(const struct options *o, bool privileged, struct mount **out, c
 		 size_t errsize);
 /* /dev/fuse of the mount; owned by M. */
 int mount_fd(const struct mount *m);
+/* Once requests are served: from now on the mount is known from others at the same place. */
+void mount_answers(struct mount *m);
+/* It is what the mountpoint leads to. */
+bool mount_is_there(const struct mount *m);
 /* Unmounts lazily where the mount is still there. */
 void mount_detach(struct mount *m);
 void mount_free(struct mount *m);

@@ -56,13 +56,13 @@ static bool dir_emit(void *arg, const struct fs_dirent *d)
 }
 
 /* Nobody will know of the entries in a reply that could not be delivered. */
-static void forget_all(struct request *req, const struct dir_reply *r, const uint8_t *start)
+static void forget_all(struct fs *fs, const struct dir_reply *r, const uint8_t *start)
 {
 	for (const uint8_t *p = start; r->plus && p < r->pos;) {
 		const struct fuse_direntplus *d = (const void *)p;
 
 		if (d->entry_out.nodeid)
-			fs_forget(req->session->fs, d->entry_out.nodeid, 1);
+			fs_forget(fs, d->entry_out.nodeid, 1);
 		p += FUSE_DIRENTPLUS_SIZE(d);
 	}
 }
@@ -98,7 +98,7 @@ static void readdir_op(struct request *req, bool plus)
 	if (err && reply.pos == buf)
 		reply_error(req, err);
 	else if (reply_data_checked(req, buf, (size_t)(reply.pos - buf)) == -ENOENT)
-		forget_all(req, &reply, buf);
+		forget_all(s->fs, &reply, buf);
 }
 
 void op_readdir(struct request *req)

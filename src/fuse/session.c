@@ -48,7 +48,7 @@ static uint32_t pages_limit(void)
 
 size_t session_buffer_size(const struct session *s)
 {
-	return SESSION_WRITE_HEADER + s->max_write;
+	return MAX(SESSION_WRITE_HEADER + s->max_write, (uint32_t)FUSE_MIN_READ_BUFFER);
 }
 
 static int init_check(const struct fuse_init_in *in, size_t len)
@@ -155,6 +155,7 @@ void session_invalidate(struct session *s, uint64_t id, int64_t off, int64_t len
 		  .inval = { .ino = id, .off = off, .len = len } };
 
 	/* ENOENT: the kernel has no such inode any more, and so nothing to drop */
-	if (write(s->fd, &out, sizeof(out)) < 0 && errno != ENOENT && errno != ENODEV)
+	if (write(s->fd, &out, sizeof(out)) < 0 && errno != ENOENT && errno != ENODEV &&
+	    errno != ENOTCONN)
 		log_warn("the kernel refused to drop its pages of a file: %s", strerror(errno));
 }

@@ -125,9 +125,16 @@ static void ring_reap(struct loop *l)
 	}
 }
 
+/* Anything but the end passes (ENOMEM, say): then again a little later. */
 static bool source_ended(int err)
 {
-	return err && err != -EAGAIN && err != -EINTR;
+	if (!err || err == -EAGAIN || err == -EINTR)
+		return false;
+	if (err == -ENODEV || err == -ECONNABORTED || err == -EBADF || err == -ENOTCONN)
+		return true;
+	log_warn("a request could not be received: %s", strerror(-err));
+	usleep(10000);
+	return false;
 }
 
 /* Takes all requests that wait; true when the source has ended. */

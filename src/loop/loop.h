@@ -23,7 +23,8 @@ struct loop;
 /* Where a loop's requests come from. Called on the loop's thread only. */
 struct loop_source {
 	/* Take one request and start it. WAIT: sleep until there is one.
-	 * 0, -EAGAIN (none there), -EINTR, or another negative errno: the source has ended. */
+	 * 0, -EAGAIN (none there), -EINTR; -ENODEV, -ECONNABORTED, -EBADF and -ENOTCONN say that
+	 * the source has ended, any other errno passes. */
 	int (*receive)(struct loop *l, void *arg, bool wait);
 	int poll_fd; /* readable when receive() would not say -EAGAIN */
 	void *arg;

@@ -29,6 +29,7 @@ struct lane_state {
 	struct pool *pool;
 	enum lane lane;
 	unsigned max, cap, threads, idle;
+	unsigned nready; /* jobs in `ready` */
 	bool stopping;
 	struct queue ready; /* every job in it is counted in its key's `running` */
 	struct key keys[KEYS];
@@ -36,6 +37,9 @@ struct lane_state {
 
 struct pool {
 	void (*thread_init)(enum lane lane);
+	pthread_mutex_t lock; /* unfinished; taken alone */
+	pthread_cond_t finished;
+	unsigned long unfinished; /* jobs submitted whose run() has not returned */
 	struct lane_state lanes[LANES];
 };
 
@@ -74,10 +78,27 @@ static void key_release(struct lane_state *l, struct key *k)
 {
 	struct pool_job *job = queue_pop(&k->waiting);
 
-	if (job)
+	if (job) {
 		queue_push(&l->ready, job);
-	else
+		l->nready++;
+	} else {
 		k->running--;
+	}
+}
+
+static void job_submitted(struct pool *p)
+{
+	pthread_mutex_lock(&p->lock);
+	p->unfinished++;
+	pthread_mutex_unlock(&p->lock);
+}
+
+static void job_finished(struct pool *p)
+{
+	pthread_mutex_lock(&p->lock);
+	if (--p->unfinished == 0)
+		pthread_cond_broadcast(&p->finished);
+	pthread_mutex_unlock(&p->lock);
 }
 
 static void lane_serve(struct lane_state *l)
@@ -87,8 +108,10 @@ static void lane_serve(struct lane_state *l)
 	while ((job = queue_pop(&l->ready))) {
 		struct key *k = key_of(l, job->key);
 
+		l->nready--;
 		pthread_mutex_unlock(&l->lock);
 		job->run(job); /* JOB may be gone now */
+		job_finished(l->pool);
 		pthread_mutex_lock(&l->lock);
 		key_release(l, k);
 	}
@@ -140,7 +163,7 @@ static int lane_grow(struct lane_state *l)
 	sigfillset(&all);
 	pthread_attr_init(&attr);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	pthread_attr_setstacksize(&attr, 256 * 1024);
+	pthread_attr_setstacksize(&attr, 1024 * 1024);
 	pthread_sigmask(SIG_BLOCK, &all, &old);
 	err = pthread_create(&thread, &attr, lane_thread, l);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
@@ -177,6 +200,8 @@ int pool_create(struct pool **out, void (*thread_init)(enum lane lane))
 	if (!p)
 		return -ENOMEM;
 	p->thread_init = thread_init;
+	pthread_mutex_init(&p->lock, NULL);
+	pthread_cond_init(&p->finished, NULL);
 	for (int i = 0; i < LANES; i++) {
 		int err = lane_init(&p->lanes[i], p, (enum lane)i);
 
@@ -193,6 +218,11 @@ void pool_destroy(struct pool *p)
 {
 	if (!p)
 		return;
+	/* a job of one lane may submit to another: no lane ends before all are without work */
+	pthread_mutex_lock(&p->lock);
+	while (p->unfinished)
+		pthread_cond_wait(&p->finished, &p->lock);
+	pthread_mutex_unlock(&p->lock);
 	for (int i = 0; i < LANES; i++) {
 		struct lane_state *l = &p->lanes[i];
 
@@ -213,16 +243,19 @@ void pool_submit(struct pool *p, struct pool_job *job)
 	struct lane_state *l = &p->lanes[job->lane];
 	struct key *k = key_of(l, job->key);
 
+	job_submitted(p);
 	pthread_mutex_lock(&l->lock);
 	if (k->running >= l->cap) {
 		queue_push(&k->waiting, job);
 	} else {
 		k->running++;
 		queue_push(&l->ready, job);
+		/* an idle thread stays counted until it runs: one that was signalled for an earlier job
+		 * is not there for this one */
+		if (++l->nready > l->idle && l->threads < l->max)
+			lane_grow(l);
 		if (l->idle)
 			pthread_cond_signal(&l->work);
-		else if (l->threads < l->max)
-			lane_grow(l);
 	}
 	pthread_mutex_unlock(&l->lock);
 }

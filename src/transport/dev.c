@@ -184,7 +184,8 @@ int transport_dev_start(const struct transport_config *config, struct transport 
 	if (!t)
 		return -ENOMEM;
 	t->config = *config;
-	t->mem_size = PAGE + align_up(config->session->max_write, PAGE) + 2 * FS_READ_SLACK;
+	t->mem_size = PAGE + align_up(session_buffer_size(config->session), PAGE) +
+		      2 * FS_READ_SLACK;
 	pthread_mutex_init(&t->lock, NULL);
 	for (unsigned i = 0; i < config->loops; i++)
 		t->queues[i].blocking_fd = t->queues[i].polled_fd = -1;

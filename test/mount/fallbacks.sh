@@ -48,11 +48,11 @@ check() {
 
 	must_mount "$BACK" "$MNT" "cache=$2,$1"
 	succeeds "$text: random operations as on a plain file" \
-		"$TOOLS/opstorm" -d -t 4 -S 7 -n 1500 "$MNT/storm" "$WORK/plain"
-	succeeds "$text: writes and fsync" "$TOOLS/ioclient" -m plain -s 1M -F fsync "$MNT/p"
+		timeout 60 "$TOOLS/opstorm" -d -t 4 -S 7 -n 1500 "$MNT/storm" "$WORK/plain"
+	succeeds "$text: writes and fsync" timeout 60 "$TOOLS/ioclient" -m plain -s 1M -F fsync "$MNT/p"
 	is "$(dirty "$BACK/p")" -eq 0 "$text: nothing dirty"
 	succeeds "$text: reads back by io_uring" \
-		"$TOOLS/ioclient" -m io_uring -s 1M -r "$MNT/p"
+		timeout 60 "$TOOLS/ioclient" -m io_uring -s 1M -r "$MNT/p"
 	pages "$2" "$text"
 	succeeds "$text: a tree copied, renamed, compared, removed" tree
 	succeeds "$text: unmounts, the daemon ends" umount_cachefs "$MNT"

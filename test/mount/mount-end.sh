@@ -8,11 +8,12 @@ need_root
 need_fuse
 need_tools ioclient pagestat
 
-# Leaves 1 MiB that nobody flushed, held open on descriptor 7 so that no close flushes it.
+# Leaves 1 MiB that nobody flushed, held open on descriptor 7 so that no close flushes it. Sets
+# pages: what is dirty now.
 make_dirty() {
 	exec 7<>"$MNT/f"
 	head -c 1M /dev/urandom | tee "$WORK/bytes" >&7
-	dirty "$BACK/f"
+	pages=$(dirty "$BACK/f")
 }
 
 daemon_ended() {
@@ -40,7 +41,8 @@ check_umount2() {
 	local text="umount2, $1"
 
 	must_mount "$BACK" "$MNT" "cache=$1"
-	is "$(make_dirty)" -ge 0 "$text: written"
+	make_dirty
+	is "$pages" -ge 0 "$text: written"
 	exec 7>&-
 	succeeds "$text: unmounts" umount -i "$MNT"
 	succeeds "$text: the daemon ends with status 0" daemon_ended
@@ -50,7 +52,8 @@ check_umount2() {
 # 5 checks
 check_lazy() {
 	must_mount "$BACK" "$MNT" cache=unsafe
-	is "$(make_dirty)" -gt 0 "lazy: dirty"
+	make_dirty
+	is "$pages" -gt 0 "lazy: dirty"
 	succeeds "lazy: unmounts" umount -i -l "$MNT"
 	head -c 4096 /dev/zero | tee -a "$WORK/bytes" >&7
 	exec 7>&-
@@ -63,7 +66,8 @@ check_signal() {
 	local text="SIGTERM, $1"
 
 	must_mount "$BACK" "$MNT" "cache=$1"
-	is "$(make_dirty)" -ge 0 "$text: written, the file is open"
+	make_dirty
+	is "$pages" -ge 0 "$text: written, the file is open"
 	kill -TERM "$(daemon_pid "$MNT")"
 	succeeds "$text: the daemon ends with status 0" daemon_ended
 	succeeds "$text: nothing is mounted" not_mounted
@@ -80,7 +84,8 @@ check_two() {
 	mkdir "$other.back"
 	must_mount "$BACK" "$MNT" cache=unsafe
 	must_mount "$other.back" "$other" cache=none
-	is "$(make_dirty)" -gt 0 "two mounts: dirty on the first"
+	make_dirty
+	is "$pages" -gt 0 "two mounts: dirty on the first"
 	exec 7>&-
 	kill -TERM "$(daemon_pid "$MNT")"
 	succeeds "two mounts: one ends" daemon_ended
@@ -96,7 +101,7 @@ check_statistics() {
 	"$TOOLS/ioclient" -m plain -s 64k -b 4k -e 1 -F fsync "$MNT/g" >/dev/null
 	kill -USR1 "$(daemon_pid "$MNT")"
 	sleep 0.3
-	succeeds "SIGUSR1: statistics in the log" grep -E '16 dropped' "$WORK/mnt.log"
+	succeeds "SIGUSR1: statistics in the log" grep -E '16 (were )?dropped|dropped[^0-9]{1,3}16' "$WORK/mnt.log"
 	succeeds "SIGUSR1: the daemon goes on" running "$(daemon_pid "$MNT")"
 	succeeds "SIGUSR1: unmounts" umount_cachefs "$MNT"
 }
