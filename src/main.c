@@ -271,6 +271,8 @@ static int start_fs(struct server *s)
 				    .backing_open = backing_open,
 				    .backing_close = backing_close,
 				    .backing_arg = s,
+				    .page_timeout =
+					    s->options->exclusive ? -1 : s->options->attr_timeout,
 				    .invalidate = invalidate,
 				    .invalidate_arg = s };
 	int err = pool_create(&s->pool, pool_thread_init);

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "fs/internal.h"
+#include "fs/sweep.h"
 #include "supervisor/arena.h"
 
 #define NODES_MAX (1u << 24)
@@ -119,6 +120,8 @@ int fs_create(const struct fs_config *config, struct fs **out)
 				   sizeof(struct handle), &fs->handles);
 	if (!err)
 		err = fs_open_root(fs);
+	if (!err && config->page_timeout >= 0)
+		err = sweep_create(fs, config->page_timeout, &fs->sweep);
 	if (err) {
 		fs_destroy(fs);
 		return err;
@@ -142,6 +145,7 @@ void fs_destroy(struct fs *fs)
 {
 	if (!fs)
 		return;
+	sweep_destroy(fs->sweep);
 	release_handles(fs);
 	if (fs->nodes)
 		node_table_destroy(fs);

@@ -39,6 +39,8 @@ struct fs_config {
 	int (*backing_open)(void *arg, int fd);
 	void (*backing_close)(void *arg, int id);
 	void *backing_arg;
+	/* How long pages in the kernel's own cache may hide changes behind the mount; < 0: for good */
+	double page_timeout;
 	/* Drops the kernel's own cached pages and attributes of a node; may block. */
 	void (*invalidate)(void *arg, uint64_t id, int64_t off, int64_t len);
 	void *invalidate_arg;

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <utlist.h>
 
+#include "base/cap.h"
 #include "base/log.h"
 #include "engine/bounce.h"
 #include "fs/internal.h"
@@ -165,15 +166,19 @@ void file_put(struct fs *fs, struct file *f)
 }
 
 /*
- * The switches may have changed since the plan was made: whoever changes them looks at the handles of every
- * file afterwards, under the same lock, so a handle has the new plan either from here or from there.
+ * The kernel keeps the credentials of this call for all that it will do with the file. Without CAP_FSETID
+ * among them suid and sgid fall at any write, root's included; so files that have them now stay
+ * with the daemon, which tells writers apart.
  */
-/* The kernel keeps the credentials of this call for all that it will do with the file. */
 static int backing_open(struct fs *fs, int fd, uid_t uid)
 {
+	struct stat st;
 	int id;
 
+	if (fstat(fd, &st) < 0 || st.st_mode & (S_ISUID | S_ISGID))
+		return -EOPNOTSUPP;
 	fs_thread_allocator(fs, uid);
+	cap_thread_fsetid(false);
 	id = fs->config.backing_open(fs->config.backing_arg, fd);
 	fs_thread_allocator(fs, 0);
 	if (id < 0)
@@ -200,6 +205,10 @@ static struct plan file_plan(struct fs *fs, struct file *f, struct handle *h, ui
 	return plan;
 }
 
+/*
+ * The switches may have changed since the plan was made: whoever changes them looks at the handles of every
+ * file afterwards, under the same lock, so a handle has the new plan either from here or from there.
+ */
 static int handle_attach(struct fs *fs, struct file *f, struct handle *h, uid_t uid)
 {
 	int err;

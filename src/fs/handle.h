@@ -27,6 +27,7 @@ struct file {
 	struct handle *handles;
 	unsigned opens;		/* the node's shard */
 	atomic_uint epoch;	/* counts changes of plans */
+	atomic_bool sweeping;	/* sweep.c: its pages will go */
 	atomic_bool fuse_pages; /* the kernel may hold pages of its own (splice, mmap) */
 	/*
 	 * Of the kernel path: > 0 the backing id, < 0 why there is none, 0 not tried; settled by the first

@@ -19,6 +19,7 @@ struct fs {
 	struct arena *nodes, *handles;
 	struct node_shard shards[NODE_SHARDS];
 	struct node_fds fds;
+	struct sweep *sweep; /* NULL: nobody changes files behind the mount */
 	pthread_mutex_t tree; /* node->parent, node->name */
 	struct node *root;
 	int root_fd; /* readable, for file handles, syncfs(2) and statfs(2) */

@@ -9,6 +9,7 @@
 #include "base/cap.h"
 #include "engine/bounce.h"
 #include "fs/internal.h"
+#include "fs/sweep.h"
 
 static uint64_t file_key(const struct file *f)
 {
@@ -47,11 +48,7 @@ static void invalidate_job(struct pool_job *job)
 	free(i);
 }
 
-/*
- * The kernel put what it read into its own page cache, from where splice and sendfile would go on reading it
- * for as long as it stays. So it goes again once it was delivered.
- */
-static void invalidate_later(struct fs *fs, uint64_t id, uint64_t off, uint64_t len)
+static void invalidate_soon(struct fs *fs, uint64_t id, uint64_t off, uint64_t len)
 {
 	struct invalidation *i = malloc(sizeof(*i));
 
@@ -62,17 +59,33 @@ static void invalidate_later(struct fs *fs, uint64_t id, uint64_t off, uint64_t 
 	pool_submit(fs->config.pool, &i->job);
 }
 
+/*
+ * The kernel put what it read into its own page cache, from where splice and sendfile go on reading it for as
+ * long as it stays. Writes through the daemon drop it (write_finish()), but nobody tells of writes on the kernel
+ * path, and under direct modes nothing is to be cached: there it goes as soon as it was
+ * delivered. Else it may be a mapping, that would be read over and over again (64 MiB
+ * took up to twelve times as long), and only what happens behind the mount could make it stale.
+ */
+static bool pages_must_go_soon(const struct handle *h)
+{
+	return h->backing_id > 0 || h->plan.direct;
+}
+
 static void read_finish(struct fs_io *io, ssize_t result)
 {
 	struct fs *fs = io->fs;
 	struct file *f = io->handle->file;
 	bool page_cache = io->page_cache && result > 0;
+	bool soon = page_cache && pages_must_go_soon(io->handle);
 	uint64_t id = node_id(f->node), off = io->off, len = io->len;
+
+	if (page_cache && !soon && fs->sweep)
+		sweep_schedule(fs->sweep, f);
 
 	iolock_release(&f->range, &io->claim);
 	io->done(io, result); /* IO may be gone, and the file closed */
-	if (page_cache)
-		invalidate_later(fs, id, off, len);
+	if (soon)
+		invalidate_soon(fs, id, off, len);
 }
 
 static void read_done(struct engine_io *eio, ssize_t result)

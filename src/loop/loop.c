@@ -218,7 +218,8 @@ static int loop_start(struct loop_group *g, unsigned i, struct loop_source sourc
 	l->poll.done = poll_done;
 	sigfillset(&block);
 	sigdelset(&block, WAKE_SIGNAL);
-	pthread_sigmask(SIG_BLOCK, &block, &old);
+	/* not SIG_BLOCK: the caller may have blocked all of them, and the thread inherits it */
+	pthread_sigmask(SIG_SETMASK, &block, &old);
 	pthread_mutex_lock(&g->lock);
 	err = pthread_create(&l->thread, NULL, loop_thread, l);
 	if (!err) {

@@ -28,11 +28,12 @@ static int backing_open_flags(struct switches sw, int client_flags)
  * The registered file's flags do not matter: the kernel opens the backing file again with the client's
  * (backing_file_open(), Linux 6.18). So these alone must mean the mode. Direct modes and writethrough are
  * served by the daemon: passthrough holds the inode lock over each write, which costs writers in
- * parallel a factor of three.
+ * parallel a factor of three. O_APPEND stays with the daemon, too: the kernel's own open of the backing file
+ * keeps it when the client clears it with F_SETFL, and a write would land in the wrong place.
  */
 static bool client_means_mode(struct switches sw, int client_flags)
 {
-	if (sw.direct || !sw.writeback || client_flags & O_DIRECT)
+	if (sw.direct || !sw.writeback || client_flags & (O_DIRECT | O_APPEND))
 		return false;
 	return !sw.no_flush || !(client_flags & (O_DSYNC | O_SYNC));
 }

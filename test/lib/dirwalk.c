@@ -2,12 +2,11 @@
 /*
  * Makes and reads large directories:
  *
- *	dirwalk fill DIR PREFIX COUNT	empty files PREFIX00000000, ...
- *	dirwalk remove DIR PREFIX COUNT
- *	dirwalk churn DIR COUNT		"keep" files filled before are each seen exactly once while others come
- *					and go, by telldir, seekdir and rewinddir too
- *	dirwalk stat DIR		reads it and looks at each entry: its number and type agree
- *	dirwalk hold DIR PREFIX COUNT COMMAND...  runs COMMAND while files are open
+ *  dirwalk fill DIR PREFIX COUNT    empty files PREFIX00000000, ...
+ *  dirwalk remove DIR PREFIX COUNT
+ *  dirwalk churn DIR COUNT    "keep" files filled before are each seen exactly once while others
+ *                             come and go, by telldir, seekdir and rewinddir too
+ *  dirwalk stat DIR           reads it and looks at each entry: number and type agree
  *
  * Exit status 0, or 1 with one line about what is wrong.
  */
@@ -19,13 +18,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#define CHURN 40	 /* entries made, and as many removed, at once */
-#define CHURN_EVERY 700	 /* entries read between */
+#define CHURN 40	/* entries made, and as many removed, at once */
+#define CHURN_EVERY 700 /* entries read between */
 #define SEEK_EVERY 1111 /* entries read between looking ahead and going back */
-#define AHEAD 900	 /* entries; more than one getdents(2) returns */
+#define AHEAD 900	/* entries; more than one getdents(2) returns */
 
 static void file_name(char *buf, size_t size, const char *prefix, unsigned n)
 {
@@ -171,26 +169,6 @@ static int look_at_all(const char *path)
 	return 0;
 }
 
-static int hold(int dir, const char *prefix, unsigned count, char **command)
-{
-	char name[64];
-
-	for (unsigned i = 0; i < count; i++) {
-		file_name(name, sizeof(name), prefix, i);
-		if (openat(dir, name, O_RDONLY | O_CLOEXEC) < 0)
-			err(1, "%s", name);
-	}
-	if (fork() == 0) {
-		execvp(command[0], command);
-		err(127, "%s", command[0]);
-	}
-	int status;
-
-	if (wait(&status) < 0)
-		err(1, "wait");
-	return status ? 1 : 0;
-}
-
 static unsigned count_of(const char *word)
 {
 	return (unsigned)strtoul(word, NULL, 10);
@@ -211,7 +189,5 @@ int main(int argc, char **argv)
 		return churn(argv[2], dir, count_of(argv[3]));
 	if (!strcmp(verb, "stat") && argc == 3)
 		return look_at_all(argv[2]);
-	if (!strcmp(verb, "hold") && argc > 5)
-		return hold(dir, argv[3], count_of(argv[4]), argv + 5);
-	errx(2, "usage: dirwalk fill|remove|churn|stat|hold DIR ...");
+	errx(2, "usage: dirwalk fill|remove|churn|stat DIR ...");
 }

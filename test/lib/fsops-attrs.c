@@ -65,8 +65,7 @@ static int op_blocks(int argc, char **argv)
 
 static int op_access(int argc, char **argv)
 {
-	static const struct word how[] = { { "r", R_OK }, { "w", W_OK }, { "x", X_OK },
-					   { "f", F_OK }, { 0 } };
+	static const struct word how[] = {{"r", R_OK}, {"w", W_OK}, {"x", X_OK}, {"f", F_OK}, {0}};
 
 	(void)argc;
 	return show(result(faccessat(AT_FDCWD, argv[1], flags(argv[2], how), AT_EACCESS)));
@@ -95,14 +94,13 @@ static int op_lchmod(int argc, char **argv)
 static int op_chown(int argc, char **argv)
 {
 	(void)argc;
-	return show(result(
-		lchown(argv[1], (uid_t)number(argv[2]), (gid_t)number(argv[3]))));
+	return show(result(lchown(argv[1], (uid_t)number(argv[2]), (gid_t)number(argv[3]))));
 }
 
 /* SECONDS.NANOSECONDS, now, or omit */
 static struct timespec time_of(const char *word)
 {
-	struct timespec t = { 0 };
+	struct timespec t = {0};
 	char *end;
 
 	if (!strcmp(word, "now") || !strcmp(word, "omit")) {
@@ -116,7 +114,7 @@ static struct timespec time_of(const char *word)
 
 static int op_utimens(int argc, char **argv)
 {
-	struct timespec t[2] = { time_of(argv[2]), time_of(argv[3]) };
+	struct timespec t[2] = {time_of(argv[2]), time_of(argv[3])};
 
 	(void)argc;
 	return show(result(utimensat(AT_FDCWD, argv[1], t, AT_SYMLINK_NOFOLLOW)));
@@ -155,13 +153,13 @@ static int op_times(int argc, char **argv)
 
 static int op_setxattr(int argc, char **argv)
 {
-	static const struct word how[] = { { "create", XATTR_CREATE },
-					   { "replace", XATTR_REPLACE }, { 0 } };
+	static const struct word how[] = {
+	    {"create", XATTR_CREATE}, {"replace", XATTR_REPLACE}, {0}};
 	size_t len;
 	const char *value = bytes(strcmp(argv[3], "-") ? argv[3] : "", &len);
 
-	return show(result(lsetxattr(argv[1], argv[2], value, len,
-				     argc > 4 ? flags(argv[4], how) : 0)));
+	return show(
+	    result(lsetxattr(argv[1], argv[2], value, len, argc > 4 ? flags(argv[4], how) : 0)));
 }
 
 /* getxattr PATH NAME [SIZE]: the value's length, a sum, and its start. */
@@ -214,18 +212,18 @@ static int op_removexattr(int argc, char **argv)
 	return show(result(lremovexattr(argv[1], argv[2])));
 }
 
-const struct op ops_attrs[] = { { "stat", "PATH", op_stat },
-				{ "fstat", "SLOT", op_fstat },
-				{ "blocks", "PATH", op_blocks },
-				{ "access", "PATH HOW", op_access },
-				{ "chmod", "PATH MODE", op_chmod },
-				{ "fchmod", "SLOT MODE", op_fchmod },
-				{ "lchmod", "PATH MODE", op_lchmod },
-				{ "chown", "PATH UID GID", op_chown },
-				{ "utimens", "PATH ACCESS MODIFY", op_utimens },
-				{ "times", "PATH", op_times },
-				{ "setxattr", "PATH NAME VALUE [HOW]", op_setxattr },
-				{ "getxattr", "PATH NAME [SIZE]", op_getxattr },
-				{ "listxattr", "PATH [SIZE]", op_listxattr },
-				{ "removexattr", "PATH NAME", op_removexattr },
-				{ 0 } };
+const struct op ops_attrs[] = {{"stat", "PATH", op_stat},
+			       {"fstat", "SLOT", op_fstat},
+			       {"blocks", "PATH", op_blocks},
+			       {"access", "PATH HOW", op_access},
+			       {"chmod", "PATH MODE", op_chmod},
+			       {"fchmod", "SLOT MODE", op_fchmod},
+			       {"lchmod", "PATH MODE", op_lchmod},
+			       {"chown", "PATH UID GID", op_chown},
+			       {"utimens", "PATH ACCESS MODIFY", op_utimens},
+			       {"times", "PATH", op_times},
+			       {"setxattr", "PATH NAME VALUE [HOW]", op_setxattr},
+			       {"getxattr", "PATH NAME [SIZE]", op_getxattr},
+			       {"listxattr", "PATH [SIZE]", op_listxattr},
+			       {"removexattr", "PATH NAME", op_removexattr},
+			       {0}};

@@ -21,14 +21,14 @@ static int show(int r)
 	return r;
 }
 
-static const struct word open_flags[] = {
-	{ "rdonly", O_RDONLY },	  { "wronly", O_WRONLY },   { "rdwr", O_RDWR },
-	{ "creat", O_CREAT },	  { "excl", O_EXCL },	    { "trunc", O_TRUNC },
-	{ "append", O_APPEND },	  { "nofollow", O_NOFOLLOW }, { "directory", O_DIRECTORY },
-	{ "tmpfile", O_TMPFILE }, { "path", O_PATH },	    { "nonblock", O_NONBLOCK },
-	{ "direct", O_DIRECT },	  { "noatime", O_NOATIME }, { "sync", O_SYNC },
-	{ 0 }
-};
+static const struct word open_flags[] = {{"rdonly", O_RDONLY},	     {"wronly", O_WRONLY},
+					 {"rdwr", O_RDWR},	     {"creat", O_CREAT},
+					 {"excl", O_EXCL},	     {"trunc", O_TRUNC},
+					 {"append", O_APPEND},	     {"nofollow", O_NOFOLLOW},
+					 {"directory", O_DIRECTORY}, {"tmpfile", O_TMPFILE},
+					 {"path", O_PATH},	     {"nonblock", O_NONBLOCK},
+					 {"direct", O_DIRECT},	     {"noatime", O_NOATIME},
+					 {"sync", O_SYNC},	     {0}};
 
 /* Prints only that it was opened: a descriptor's number says nothing. */
 static int op_open(int argc, char **argv)
@@ -59,8 +59,8 @@ static int op_close(int argc, char **argv)
 static int op_read(int argc, char **argv)
 {
 	char buf[201];
-	ssize_t n = argc > 2 ? pread(*slot(argv[1]), buf, 200, number(argv[2])) :
-			       read(*slot(argv[1]), buf, 200);
+	ssize_t n = argc > 2 ? pread(*slot(argv[1]), buf, 200, number(argv[2]))
+			     : read(*slot(argv[1]), buf, 200);
 
 	if (n < 0)
 		return -errno;
@@ -75,8 +75,8 @@ static int op_write(int argc, char **argv)
 	size_t len;
 	const char *data = bytes(argv[2], &len);
 
-	return show(result(argc > 3 ? pwrite(*slot(argv[1]), data, len, number(argv[3])) :
-				      write(*slot(argv[1]), data, len)));
+	return show(result(argc > 3 ? pwrite(*slot(argv[1]), data, len, number(argv[3]))
+				    : write(*slot(argv[1]), data, len)));
 }
 
 static int op_truncate(int argc, char **argv)
@@ -93,25 +93,25 @@ static int op_ftruncate(int argc, char **argv)
 
 static int op_fallocate(int argc, char **argv)
 {
-	static const struct word modes[] = { { "0", 0 },
-					     { "keep", FALLOC_FL_KEEP_SIZE },
-					     { "punch", FALLOC_FL_PUNCH_HOLE },
-					     { "zero", FALLOC_FL_ZERO_RANGE },
-					     { "collapse", FALLOC_FL_COLLAPSE_RANGE },
-					     { "insert", FALLOC_FL_INSERT_RANGE },
-					     { "unshare", FALLOC_FL_UNSHARE_RANGE },
-					     { 0 } };
+	static const struct word modes[] = {{"0", 0},
+					    {"keep", FALLOC_FL_KEEP_SIZE},
+					    {"punch", FALLOC_FL_PUNCH_HOLE},
+					    {"zero", FALLOC_FL_ZERO_RANGE},
+					    {"collapse", FALLOC_FL_COLLAPSE_RANGE},
+					    {"insert", FALLOC_FL_INSERT_RANGE},
+					    {"unshare", FALLOC_FL_UNSHARE_RANGE},
+					    {0}};
 
 	(void)argc;
-	return show(result(fallocate(*slot(argv[1]), flags(argv[2], modes), number(argv[3]),
-				     number(argv[4]))));
+	return show(result(
+	    fallocate(*slot(argv[1]), flags(argv[2], modes), number(argv[3]), number(argv[4]))));
 }
 
 static int op_seek(int argc, char **argv)
 {
-	static const struct word whences[] = { { "set", SEEK_SET }, { "cur", SEEK_CUR },
-					       { "end", SEEK_END }, { "data", SEEK_DATA },
-					       { "hole", SEEK_HOLE }, { 0 } };
+	static const struct word whences[] = {{"set", SEEK_SET},   {"cur", SEEK_CUR},
+					      {"end", SEEK_END},   {"data", SEEK_DATA},
+					      {"hole", SEEK_HOLE}, {0}};
 
 	(void)argc;
 	return show(result(lseek(*slot(argv[1]), number(argv[3]), flags(argv[2], whences))));
@@ -141,8 +141,8 @@ static int op_setfl(int argc, char **argv)
 /* The child ends by a signal for what is beyond the last page of the file. */
 static void __attribute__((noreturn)) touch(int fd, off_t off, bool write)
 {
-	volatile char *p = mmap(NULL, 1 << 20, write ? PROT_READ | PROT_WRITE : PROT_READ,
-				MAP_SHARED, fd, 0);
+	volatile char *p =
+	    mmap(NULL, 1 << 20, write ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, fd, 0);
 
 	if (p == MAP_FAILED)
 		_exit(errno);
@@ -156,7 +156,7 @@ static void __attribute__((noreturn)) touch(int fd, off_t off, bool write)
 /* mmap SLOT read|write OFFSET: touches a byte in a shared mapping. */
 static int op_mmap(int argc, char **argv)
 {
-	static const struct word how[] = { { "read", 0 }, { "write", 1 }, { 0 } };
+	static const struct word how[] = {{"read", 0}, {"write", 1}, {0}};
 	pid_t child = fork();
 	int status;
 
@@ -175,7 +175,7 @@ static int op_mmap(int argc, char **argv)
 	return 0;
 }
 
-/* appenders PATH PROCESSES RECORDS: each writes lines of its own with O_APPEND; none may be lost. */
+/* appenders PATH PROCESSES RECORDS: each writes its own lines with O_APPEND; none may be lost. */
 static int op_appenders(int argc, char **argv)
 {
 	long long processes = number(argv[2]), records = number(argv[3]);
@@ -200,17 +200,17 @@ static int op_appenders(int argc, char **argv)
 	return show(bad ? -EIO : 0);
 }
 
-const struct op ops_files[] = { { "open", "SLOT PATH FLAGS [MODE]", op_open },
-				{ "close", "SLOT", op_close },
-				{ "read", "SLOT [OFFSET]", op_read },
-				{ "write", "SLOT BYTES [OFFSET]", op_write },
-				{ "truncate", "PATH SIZE", op_truncate },
-				{ "ftruncate", "SLOT SIZE", op_ftruncate },
-				{ "fallocate", "SLOT MODE OFFSET LENGTH", op_fallocate },
-				{ "seek", "SLOT WHENCE OFFSET", op_seek },
-				{ "copy", "SLOT OFFSET SLOT OFFSET LENGTH", op_copy },
-				{ "fsync", "SLOT", op_fsync },
-				{ "setfl", "SLOT FLAGS", op_setfl },
-				{ "mmap", "SLOT HOW OFFSET", op_mmap },
-				{ "appenders", "PATH PROCESSES RECORDS", op_appenders },
-				{ 0 } };
+const struct op ops_files[] = {{"open", "SLOT PATH FLAGS [MODE]", op_open},
+			       {"close", "SLOT", op_close},
+			       {"read", "SLOT [OFFSET]", op_read},
+			       {"write", "SLOT BYTES [OFFSET]", op_write},
+			       {"truncate", "PATH SIZE", op_truncate},
+			       {"ftruncate", "SLOT SIZE", op_ftruncate},
+			       {"fallocate", "SLOT MODE OFFSET LENGTH", op_fallocate},
+			       {"seek", "SLOT WHENCE OFFSET", op_seek},
+			       {"copy", "SLOT OFFSET SLOT OFFSET LENGTH", op_copy},
+			       {"fsync", "SLOT", op_fsync},
+			       {"setfl", "SLOT FLAGS", op_setfl},
+			       {"mmap", "SLOT HOW OFFSET", op_mmap},
+			       {"appenders", "PATH PROCESSES RECORDS", op_appenders},
+			       {0}};

@@ -19,10 +19,10 @@
 #define RENAME_WHITEOUT 4
 #endif
 
-static const struct word rename_flags[] = { { "noreplace", RENAME_NOREPLACE },
-					    { "exchange", RENAME_EXCHANGE },
-					    { "whiteout", RENAME_WHITEOUT },
-					    { 0 } };
+static const struct word rename_flags[] = {{"noreplace", RENAME_NOREPLACE},
+					   {"exchange", RENAME_EXCHANGE},
+					   {"whiteout", RENAME_WHITEOUT},
+					   {0}};
 
 static int show(int r)
 {
@@ -39,8 +39,8 @@ static int op_as(int argc, char **argv)
 
 	for (int i = 3; i < argc; i++)
 		groups[n++] = (gid_t)number(argv[i]);
-	if (seteuid(0) < 0 || setgroups(n, groups) < 0 ||
-	    setegid((gid_t)number(argv[2])) < 0 || seteuid((uid_t)number(argv[1])) < 0)
+	if (seteuid(0) < 0 || setgroups(n, groups) < 0 || setegid((gid_t)number(argv[2])) < 0 ||
+	    seteuid((uid_t)number(argv[1])) < 0)
 		return -errno;
 	return show(0);
 }
@@ -66,13 +66,13 @@ static int op_mkdir(int argc, char **argv)
 
 static int op_mknod(int argc, char **argv)
 {
-	static const struct word types[] = { { "file", S_IFREG }, { "fifo", S_IFIFO },
-					     { "socket", S_IFSOCK }, { "char", S_IFCHR },
-					     { "block", S_IFBLK }, { 0 } };
+	static const struct word types[] = {{"file", S_IFREG},	  {"fifo", S_IFIFO},
+					    {"socket", S_IFSOCK}, {"char", S_IFCHR},
+					    {"block", S_IFBLK},	  {0}};
 	dev_t dev = argc > 5 ? makedev((unsigned)number(argv[4]), (unsigned)number(argv[5])) : 0;
 
-	return show(result(mknod(argv[1],
-				 (mode_t)flags(argv[2], types) | (mode_t)number(argv[3]), dev)));
+	return show(
+	    result(mknod(argv[1], (mode_t)flags(argv[2], types) | (mode_t)number(argv[3]), dev)));
 }
 
 static int op_symlink(int argc, char **argv)
@@ -183,19 +183,19 @@ static int op_deep(int argc, char **argv)
 	return show(err);
 }
 
-const struct op ops_names[] = { { "as", "UID GID [GROUPS]", op_as },
-				{ "umask", "MASK", op_umask },
-				{ "cd", "DIR", op_cd },
-				{ "mkdir", "PATH MODE", op_mkdir },
-				{ "mknod", "PATH TYPE MODE [MAJOR MINOR]", op_mknod },
-				{ "symlink", "TARGET PATH", op_symlink },
-				{ "link", "OLD NEW", op_link },
-				{ "linkfd", "SLOT NEW", op_linkfd },
-				{ "unlink", "PATH", op_unlink },
-				{ "rmdir", "PATH", op_rmdir },
-				{ "rename", "OLD NEW [FLAGS]", op_rename },
-				{ "readlink", "PATH", op_readlink },
-				{ "ls", "PATH", op_ls },
-				{ "same", "A B", op_same },
-				{ "deep", "DEPTH MODE", op_deep },
-				{ 0 } };
+const struct op ops_names[] = {{"as", "UID GID [GROUPS]", op_as},
+			       {"umask", "MASK", op_umask},
+			       {"cd", "DIR", op_cd},
+			       {"mkdir", "PATH MODE", op_mkdir},
+			       {"mknod", "PATH TYPE MODE [MAJOR MINOR]", op_mknod},
+			       {"symlink", "TARGET PATH", op_symlink},
+			       {"link", "OLD NEW", op_link},
+			       {"linkfd", "SLOT NEW", op_linkfd},
+			       {"unlink", "PATH", op_unlink},
+			       {"rmdir", "PATH", op_rmdir},
+			       {"rename", "OLD NEW [FLAGS]", op_rename},
+			       {"readlink", "PATH", op_readlink},
+			       {"ls", "PATH", op_ls},
+			       {"same", "A B", op_same},
+			       {"deep", "DEPTH MODE", op_deep},
+			       {0}};

@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const struct op *const tables[] = { ops_names, ops_files, ops_attrs };
+static const struct op *const tables[] = {ops_names, ops_files, ops_attrs};
 static int slots[FSOPS_SLOTS];
 static unsigned line_number;
 
@@ -105,7 +105,7 @@ static int needed(const char *usage)
 
 static void run_line(char *line)
 {
-	char *argv[FSOPS_ARGS + 1] = { 0 }, *save = NULL;
+	char *argv[FSOPS_ARGS + 1] = {0}, *save = NULL;
 	const struct op *op;
 	int argc = 0, r;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * fsops: one system call a line, read from standard input; prints each line with what came of it. The
- * same lines run in a plain directory and on a mount must print the same.
+ * fsops: one system call a line, read from standard input; prints each line with what came of it.
+ * The same lines run in a plain directory and on a mount must print the same.
  */
 #ifndef FSOPS_H
 #define FSOPS_H
@@ -21,7 +21,8 @@ struct op {
 
 extern const struct op ops_names[], ops_files[], ops_attrs[];
 
-/* Descriptor slots of the script; "0" to "9". The slot of a word, ending the program if it is none. */
+/* Descriptor slots of the script; "0" to "9". The slot of a word, ending the program if it is none.
+ */
 int *slot(const char *word);
 /* -errno of a call that returned -1; else what it returned. */
 int result(long r);

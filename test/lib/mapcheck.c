@@ -2,11 +2,11 @@
 /*
  * What mappings, splice(2) and sendfile(2) see of a file that others write:
  *
- *	mapcheck shared FILE	stores are seen by reads, writes by loads, of other descriptors
- *	mapcheck private FILE	stores stay private, writes are seen where nothing was stored
- *	mapcheck truncate FILE	beyond a smaller size is SIGBUS; within a larger one are zeros
- *	mapcheck stale FILE N	N rounds: another process writes, we sendfile, splice and load
- *	mapcheck time FILE	milliseconds of sequential reads, by read(2) and through a mapping
+ *  mapcheck shared FILE  stores are seen by reads, writes by loads, of other descriptors
+ *  mapcheck private FILE  stores stay private, writes are seen where nothing was stored
+ *  mapcheck truncate FILE  beyond a smaller size is SIGBUS; within a larger one are zeros
+ *  mapcheck stale FILE N  N rounds: another process writes, we sendfile, splice and load
+ *  mapcheck time FILE  milliseconds of sequential reads, by read(2) and through a mapping
  *
  * Exit status 0, or 1 with one line about what is wrong.
  */
@@ -269,7 +269,8 @@ static int measure(const char *path)
 		for (off_t off = 0; off < 1 << 20; off += 64)
 			sum += (unsigned char)p[off];
 	}
-	printf("read %.1f ms, through a mapping %.1f ms, the first MiB of it 100 times %.1f ms (%lu)\n",
+	printf("read %.1f ms, through a mapping %.1f ms, the first MiB of it 100 times %.1f ms "
+	       "(%lu)\n",
 	       reading, loading, now() - start, sum);
 	return 0;
 }

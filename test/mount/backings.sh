@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# What can stand below: ext4, XFS, btrfs, tmpfs, overlayfs, read-only ones; each mode mounts and works,
-# or is refused with the reason. And how SOURCE and MOUNTPOINT may lie to each other.
+# What can stand below: ext4, XFS, btrfs, tmpfs, overlayfs, read-only ones; each mode mounts and
+# works, or is refused with the reason. And how SOURCE and MOUNTPOINT may lie to each other.
 
 . "$(dirname "$0")/../lib/lib.sh"
 need_root

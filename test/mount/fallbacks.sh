@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# What a kernel or a backing filesystem may lack, withheld one at a time (mask-caps) and together: the
-# same bytes, the same errors. Each engine; the one without io_uring is chosen by itself, with a line in
-# the log. The null engine touches no file.
+# What a kernel or a backing filesystem may lack, withheld one at a time (mask-caps) and together:
+# the same bytes, the same errors. Each engine; the one without io_uring is chosen by itself, with a
+# line in the log. The null engine touches no file.
 
 . "$(dirname "$0")/../lib/lib.sh"
 need_root

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# The disk stands still under one file's flush: what needs no disk goes on, reads and writes of other
-# files as well as names and attributes, by each engine, and with a single loop. And when the disk goes on,
-# everything that waited is done.
+# The disk stands still under one file's flush: what needs no disk goes on, reads and writes of
+# other files as well as names and attributes, by each engine, and with a single loop. And when the
+# disk goes on, everything that waited is done.
 
 . "$(dirname "$0")/../lib/lib.sh"
 . "$top_srcdir/test/lib/disk.sh"

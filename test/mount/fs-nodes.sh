@@ -86,7 +86,7 @@ find_again() {
 
 	all=$(seq 0 $((count - 1)) | md5sum)
 	mkdir -p "$MNT/old/sub"
-	"$TOOLS/dirwalk" fill "$MNT/old/sub" f $count
+	"$TOOLS/dirwalk" fill "$MNT/old/sub" f "$count"
 	for ((i = 0; i < count; i++)); do
 		echo "$i" >"$MNT/old/sub/$(printf 'f%08d' $i)"
 	done

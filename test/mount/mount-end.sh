@@ -20,7 +20,7 @@ daemon_ended() {
 	local pid
 
 	pid=$(daemon_pid "$MNT")
-	wait_end "$pid" 30 || return 1
+	wait_end "$pid" 10 || { echo "it still runs after 10 s"; return 1; }
 	sed -i "/^$pid /d" "$WORK/daemons"
 	wait "$pid"
 }
@@ -65,7 +65,8 @@ check_lazy() {
 check_signal() {
 	local text="SIGTERM, $1"
 
-	must_mount "$BACK" "$MNT" "cache=$1"
+	# a file on the kernel path needs no daemon: its client could write on
+	must_mount "$BACK" "$MNT" "cache=$1,kernel-path=never"
 	make_dirty
 	is "$pages" -ge 0 "$text: written, the file is open"
 	kill -TERM "$(daemon_pid "$MNT")"
@@ -101,7 +102,7 @@ check_statistics() {
 	"$TOOLS/ioclient" -m plain -s 64k -b 4k -e 1 -F fsync "$MNT/g" >/dev/null
 	kill -USR1 "$(daemon_pid "$MNT")"
 	sleep 0.3
-	succeeds "SIGUSR1: statistics in the log" grep -E '16 (were )?dropped|dropped[^0-9]{1,3}16' "$WORK/mnt.log"
+	succeeds "SIGUSR1: statistics in the log" grep -q 'dropped 16' "$WORK/mnt.log"
 	succeeds "SIGUSR1: the daemon goes on" running "$(daemon_pid "$MNT")"
 	succeeds "SIGUSR1: unmounts" umount_cachefs "$MNT"
 }
