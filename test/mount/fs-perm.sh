@@ -166,12 +166,13 @@ stat none
 stat readonly
 SCRIPT
 
-# killers MODES IDS: sets suid and sgid again before each way of losing them, then does it as IDS.
+# killers MODES IDS [close]: sets suid and sgid again before each way of losing them, then does it as IDS.
 # Not among the ways: chown to nobody (-1, -1), of which a FUSE daemon hears nothing.
 killers() {
 	local way mode
 
 	printf 'mknod f file 0\nchown f 1000 2000\nopen 0 f rdwr\nwrite 0 @8192\n'
+	[ -z "${3-}" ] || printf '%s 0\n' "$3"
 	for way in "open 1 f rdwr; write 1 x" "open 1 f rdwr; ftruncate 1 100" "truncate f 90" \
 		"open 1 f rdwr,trunc" "open 1 f rdwr; fallocate 1 0 0 9000" \
 		"open 1 f rdwr; fallocate 1 punch,keep 0 4096" "open 1 f rdwr; fallocate 1 zero 0 9000" \
@@ -190,7 +191,8 @@ killers() {
 all="06777 06767 02766 04700 02677"
 same "suid and sgid fall when others write" < <(killers "$all" "1001 1001")
 same "suid and sgid fall when an owner without the group writes" < <(killers "$all" "1000 1000")
-same "suid and sgid stay when root writes" < <(killers "$all" "0 0")
+# Not while an older descriptor holds the file on the kernel path: there they fall at root's writes too.
+same "suid and sgid stay when root writes" < <(killers "$all" "0 0" close)
 # sgid without the group's x bit has no meaning; natively it stays when a member of the group writes.
 same "suid and sgid fall when an owner with the group writes" \
 	< <(killers "06777 04700 02677" "1000 1000 2000 2001")
