@@ -249,12 +249,12 @@ static void find_kernel_path(struct server *s)
 
 	if (s->options->kernel_path == KERNEL_PATH_NEVER || s->engine->null)
 		return;
-	if (!err && !(s->session.flags & FUSE_PASSTHROUGH))
+	if (!err && (!(s->session.flags & FUSE_PASSTHROUGH) ||
+		     s->options->masked_capabilities & CAPABILITY_KERNEL_PATH))
 		err = -EOPNOTSUPP;
 	if (!err)
 		err = probe_kernel_path(s->source_fd, backing_open, backing_close, s);
 	s->caps.kernel_path = !err;
-	capabilities_mask(&s->caps, s->options->masked_capabilities);
 	if (err)
 		log_info("kernel path: not used: %s; the daemon serves all reads and writes",
 			 kernel_path_refusal(err));
@@ -356,7 +356,11 @@ static int start(struct server *s)
 	}
 	if (!err)
 		err = start_transport(s);
-	if (err)
+	if (err == -EBUSY)
+		log_error("%s: another mount of it owns the sync attributes, which kernel-path=always "
+			  "needs: unmount that one, or use kernel-path=auto",
+			  s->options->source);
+	else if (err)
 		log_error("%s could not be served at %s: %s", s->options->source,
 			  s->options->mountpoint, strerror(-err));
 	return err ? EXIT_SYSTEM : 0;

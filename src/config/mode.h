@@ -18,7 +18,8 @@ struct switches {
 
 /* May the kernel read and write without us (FUSE passthrough, Linux 6.9)? */
 enum kernel_path {
-	KERNEL_PATH_AUTO,  /* where the client's own flags mean the mode, and it is fast */
+	KERNEL_PATH_AUTO,   /* where the client's own flags mean the mode, and it is fast */
+	KERNEL_PATH_ALWAYS, /* wherever they can be made to mean it */
 	KERNEL_PATH_NEVER
 };
 

@@ -17,6 +17,7 @@
 
 static const struct choice kernel_path_choices[] = {
     {"auto", KERNEL_PATH_AUTO, false},
+    {"always", KERNEL_PATH_ALWAYS, false},
     {"never", KERNEL_PATH_NEVER, false},
     {NULL, 0, false},
 };

@@ -35,7 +35,7 @@
 	X(CACHE_NO_FLUSH, "cache.no-flush", AS_SWITCH(override.no_flush), CHANGES, "on|off",       \
 	  "as cache says", "flushes are accepted and dropped")                                     \
 	X(KERNEL_PATH, "kernel-path", AS_CHOICE(kernel_path, kernel_path_choices), FIXED,          \
-	  "auto|never", "auto",                                                                    \
+	  "auto|always|never", "auto",                                                             \
 	  "may the kernel do reads and writes without the daemon where the mode allows it")        \
 	X(ENGINE, "engine", AS_CHOICE(engine, engine_choices), FIXED, "auto|uring|threads",        \
 	  "auto", "how the daemon does file I/O")                                                  \

@@ -82,6 +82,8 @@ static bool emit_one(const struct readdir *r, const struct linux_dirent64 *d)
 				 .type = d->d_type,
 				 .name = d->d_name };
 
+	if (fs_private_name(r->fs, r->dir, d->d_name))
+		return true;
 	/* one that vanished meanwhile is listed without being looked up, as readdir would */
 	if (r->dir_fd >= 0 && !dot_or_dotdot(d->d_name) &&
 	    !fs_entry_lookup(r->fs, r->dir, r->dir_fd, d->d_name, &e)) {

@@ -181,6 +181,8 @@ int fs_create_file(struct fs *fs, uint64_t parent, const char *name, int flags, 
 	/* a new file is readable by who made it, whatever its mode */
 	int fl = (plan.open_flags & ~(O_ACCMODE | O_TRUNC)) | O_RDWR, fd;
 
+	if (!err && fs_private_name(fs, p, name))
+		err = -EPERM;
 	if (!err)
 		err = plan.error;
 	if (err)

@@ -120,6 +120,11 @@ int fs_create(const struct fs_config *config, struct fs **out)
 				   sizeof(struct handle), &fs->handles);
 	if (!err)
 		err = fs_open_root(fs);
+	if (!err && config->privileged)
+		err = sync_attr_create(fs->root_fd,
+				       config->caps.kernel_path &&
+					       config->kernel_path == KERNEL_PATH_ALWAYS,
+				       &fs->sync_attr);
 	if (!err && config->page_timeout >= 0)
 		err = sweep_create(fs, config->page_timeout, &fs->sweep);
 	if (err) {
@@ -147,6 +152,7 @@ void fs_destroy(struct fs *fs)
 		return;
 	sweep_destroy(fs->sweep);
 	release_handles(fs);
+	sync_attr_destroy(fs->sync_attr);
 	if (fs->nodes)
 		node_table_destroy(fs);
 	arena_destroy(fs->handles);

@@ -79,6 +79,47 @@ static void file_dio_init(struct fs *fs, struct file *f)
 	f->dio_mem = MAX(st.stx_dio_mem_align, 1u);
 }
 
+int file_sync_update(struct fs *fs, struct file *f)
+{
+	uint64_t name = f->node->key.ino ^ f->node->key.dev << 40;
+	bool needed = false;
+	struct handle *h;
+	int err = 0;
+
+	pthread_mutex_lock(&f->lock);
+	DL_FOREACH (f->handles, h)
+		needed = needed || h->plan.kernel_sync;
+	pthread_mutex_unlock(&f->lock);
+	if (needed && !f->sync_attr) {
+		_cleanup_fd_ int fd = fs_reopen(fs, f->path.fd, O_RDONLY);
+
+		err = fd < 0 ? fd : fs->sync_attr ? sync_attr_set(fs->sync_attr, fd, name) : -EBUSY;
+		f->sync_attr = err == 0; /* 1: the file's own, and stays */
+	} else if (!needed && f->sync_attr) {
+		_cleanup_fd_ int fd = fs_reopen(fs, f->path.fd, O_RDONLY);
+
+		err = fd < 0 ? fd : sync_attr_clear(fs->sync_attr, fd, name);
+		f->sync_attr = false;
+		if (err)
+			log_warn("the sync attribute of inode %llu could not be removed: %s; the "
+				 "next mount will try again",
+				 (unsigned long long)f->node->key.ino, strerror(-err));
+	}
+	return MIN(err, 0);
+}
+
+/* An open or a close has changed what F's handles need. */
+static int file_sync_changed(struct fs *fs, struct file *f)
+{
+	struct claim gate = { .kind = CLAIM_GATE, .start = 0, .end = UINT64_MAX };
+	int err;
+
+	iolock_acquire_wait(&f->range, &gate);
+	err = file_sync_update(fs, f);
+	iolock_release(&f->range, &gate);
+	return err;
+}
+
 static struct file *file_new(struct fs *fs, struct node *n)
 {
 	struct file *f = calloc(1, sizeof(*f));
@@ -198,7 +239,7 @@ static struct plan file_plan(struct fs *fs, struct file *f, struct handle *h, ui
 	if (!f->backing_id)
 		f->backing_id = plan.backing_id ? backing_open(fs, h->fd, uid) : -EOPNOTSUPP;
 	if (plan.kernel && f->backing_id <= 0) {
-		plan.kernel = false;
+		plan.kernel = plan.kernel_sync = false;
 		plan.fopen_direct_io = true;
 	}
 	h->backing_id = MAX(f->backing_id, 0);
@@ -263,6 +304,10 @@ int handle_create_file(struct fs *fs, struct node *n, int fd, int client_flags,
 		handle_unmake(fs, h);
 		goto fail;
 	}
+	if (h->plan.kernel_sync && file_sync_changed(fs, f)) { /* the daemon does it, then */
+		h->plan.kernel = h->plan.kernel_sync = false;
+		h->plan.fopen_direct_io = true;
+	}
 	if (first && h->plan.direct && !fs->config.engine->null)
 		bounce_drop_cache(fd); /* what others left in the page cache */
 	*out = h;
@@ -281,6 +326,8 @@ void handle_destroy(struct fs *fs, struct handle *h)
 		pthread_mutex_lock(&f->lock);
 		DL_DELETE(f->handles, h);
 		pthread_mutex_unlock(&f->lock);
+		if (h->plan.kernel_sync)
+			file_sync_changed(fs, f);
 	}
 	close(h->fd);
 	handle_unmake(fs, h);

@@ -25,6 +25,7 @@ struct file {
 	struct flush_state flush;
 	pthread_mutex_t lock; /* handles, backing_id */
 	struct handle *handles;
+	bool sync_attr; /* we set the inode's sync attribute; a CLAIM_GATE on range */
 	unsigned opens;		/* the node's shard */
 	atomic_uint epoch;	/* counts changes of plans */
 	atomic_bool sweeping;	/* sweep.c: its pages will go */
@@ -68,6 +69,12 @@ void handle_destroy(struct fs *fs, struct handle *h);
 
 /* Sets or clears O_DIRECT of the descriptor. No I/O on it may be running. 0 or a negative errno. */
 int handle_apply_direct(struct handle *h, bool direct);
+
+/*
+ * Sets or removes the inode's sync attribute as the kernel path of F's handles needs it now. By who owns a
+ * CLAIM_GATE of all of F->range. 0 or a negative errno.
+ */
+int file_sync_update(struct fs *fs, struct file *f);
 
 /* The node's open file with one open more that file_put() gives back, or NULL when it is closed. */
 struct file *file_find(struct fs *fs, struct node *n);

@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 
 #include "base/util.h"
+#include "durability/sync_attr.h"
 #include "fs/fs.h"
 #include "fs/handle.h"
 #include "fs/node.h"
@@ -19,6 +20,7 @@ struct fs {
 	struct arena *nodes, *handles;
 	struct node_shard shards[NODE_SHARDS];
 	struct node_fds fds;
+	struct sync_attr *sync_attr; /* NULL: the kernel path does without */
 	struct sweep *sweep; /* NULL: nobody changes files behind the mount */
 	pthread_mutex_t tree; /* node->parent, node->name */
 	struct node *root;
@@ -51,6 +53,8 @@ struct plan fs_plan(struct fs *fs, int client_flags);
 int fs_open_beneath(struct fs *fs, int parent_fd, const char *name);
 /* syncfs(2) of the backing filesystem; its first error stays. 0 or a negative errno. */
 int fs_sync_backing(struct fs *fs);
+/* Is NAME in directory DIR that of our own directory, which clients neither see nor make? */
+bool fs_private_name(const struct fs *fs, const struct node *dir, const char *name);
 /* Names changed in DIR_FD (O_PATH): on stable storage where the mode says so. */
 int fs_sync_dir(struct fs *fs, int dir_fd);
 

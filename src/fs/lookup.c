@@ -46,12 +46,19 @@ int fs_entry_lookup(struct fs *fs, struct node *parent, int parent_fd, const cha
 	return fd < 0 ? fd : fs_entry_from_fd(fs, parent, name, fd, e);
 }
 
+bool fs_private_name(const struct fs *fs, const struct node *dir, const char *name)
+{
+	return dir == fs->root && !strcmp(name, PRIVATE_DIR);
+}
+
 int fs_lookup(struct fs *fs, uint64_t parent, const char *name, struct fs_entry *e)
 {
 	_cleanup_path_ struct path_fd dir = PATH_FD_NONE;
 	struct node *n = node_get(fs, parent);
 	int err = n ? path_fd_get(fs, n, &dir) : -ESTALE;
 
+	if (!err && fs_private_name(fs, n, name))
+		return -ENOENT;
 	return err ? err : fs_entry_lookup(fs, n, dir.fd, name, e);
 }
 

@@ -5,9 +5,12 @@
 #include "fs/cred.h"
 #include "fs/internal.h"
 
-static int dir_get(struct fs *fs, uint64_t id, struct node **n, struct path_fd *dir)
+static int dir_get(struct fs *fs, uint64_t id, const char *name, struct node **n,
+		   struct path_fd *dir)
 {
 	*n = node_get(fs, id);
+	if (*n && fs_private_name(fs, *n, name))
+		return -EPERM;
 	return *n ? path_fd_get(fs, *n, dir) : -ESTALE;
 }
 
@@ -25,7 +28,7 @@ int fs_mknod(struct fs *fs, uint64_t parent, const char *name, mode_t mode, dev_
 {
 	_cleanup_path_ struct path_fd dir = PATH_FD_NONE;
 	struct node *p;
-	int err = dir_get(fs, parent, &p, &dir);
+	int err = dir_get(fs, parent, name, &p, &dir);
 
 	if (err)
 		return err;
@@ -42,7 +45,7 @@ int fs_mkdir(struct fs *fs, uint64_t parent, const char *name, mode_t mode,
 {
 	_cleanup_path_ struct path_fd dir = PATH_FD_NONE;
 	struct node *p;
-	int err = dir_get(fs, parent, &p, &dir);
+	int err = dir_get(fs, parent, name, &p, &dir);
 
 	if (err)
 		return err;
@@ -59,7 +62,7 @@ int fs_symlink(struct fs *fs, uint64_t parent, const char *name, const char *tar
 {
 	_cleanup_path_ struct path_fd dir = PATH_FD_NONE;
 	struct node *p;
-	int err = dir_get(fs, parent, &p, &dir);
+	int err = dir_get(fs, parent, name, &p, &dir);
 
 	if (err)
 		return err;
@@ -75,7 +78,7 @@ int fs_link(struct fs *fs, uint64_t id, uint64_t parent, const char *name, struc
 {
 	_cleanup_path_ struct path_fd dir = PATH_FD_NONE, target = PATH_FD_NONE;
 	struct node *p, *n = node_get(fs, id);
-	int err = dir_get(fs, parent, &p, &dir);
+	int err = dir_get(fs, parent, name, &p, &dir);
 
 	if (!err)
 		err = n ? path_fd_get(fs, n, &target) : -ESTALE;
@@ -90,7 +93,7 @@ static int remove_name(struct fs *fs, uint64_t parent, const char *name, int fla
 	_cleanup_path_ struct path_fd dir = PATH_FD_NONE;
 	struct path_fd held;
 	struct node *p;
-	int err = dir_get(fs, parent, &p, &dir);
+	int err = dir_get(fs, parent, name, &p, &dir);
 
 	if (err)
 		return err;
@@ -130,10 +133,10 @@ int fs_rename(struct fs *fs, uint64_t parent, const char *name, uint64_t newpare
 	_cleanup_path_ struct path_fd from = PATH_FD_NONE, to = PATH_FD_NONE;
 	struct path_fd replaced = PATH_FD_NONE;
 	struct node *p, *np, *moved, *other = NULL;
-	int err = dir_get(fs, parent, &p, &from);
+	int err = dir_get(fs, parent, name, &p, &from);
 
 	if (!err)
-		err = dir_get(fs, newparent, &np, &to);
+		err = dir_get(fs, newparent, newname, &np, &to);
 	if (err)
 		return err;
 	if (flags & ~(unsigned)(RENAME_NOREPLACE | RENAME_EXCHANGE))

@@ -216,6 +216,9 @@ static void write_claim(struct fs_io *io)
 			     .start = io->off,
 			     .end = range_end(io->off, io->len),
 			     .resume = write_resume };
+	/* the kernel path knows nothing of our claims, but shares the inode's lock and page cache */
+	if (write_bounces(io) && h->backing_id > 0)
+		io->whole = true;
 	if (io->whole) {
 		*c = (struct claim){ .kind = CLAIM_RMW, .end = UINT64_MAX, .resume = c->resume };
 	} else if (write_bounces(io)) {

@@ -15,6 +15,7 @@ static struct plan replan(struct fs *fs, const struct handle *h)
 	struct plan plan = fs_plan(fs, h->rec->client_flags);
 
 	plan.kernel = h->plan.kernel;
+	plan.kernel_sync = h->plan.kernel && plan.sync_metadata;
 	plan.fopen_direct_io = h->plan.fopen_direct_io;
 	return plan;
 }
@@ -72,6 +73,8 @@ static int file_switch(struct fs *fs, struct file *f, struct switches to)
 		fs->config.invalidate(fs->config.invalidate_arg, node_id(f->node), 0, 0);
 	iolock_acquire_wait(&f->range, &gate);
 	err = handles_replan(fs, f);
+	if (!err)
+		err = file_sync_update(fs, f);
 	if (!fs->config.engine->null)
 		barrier = file_barrier(fs, f, to);
 	iolock_release(&f->range, &gate);
@@ -79,25 +82,30 @@ static int file_switch(struct fs *fs, struct file *f, struct switches to)
 }
 
 /*
- * Handles on the kernel path keep using the page cache without waiting for the storage, whatever we
- * are told: flushes alone follow. (One whose O_DSYNC unsafe would drop is slower than need be.)
+ * Handles on the kernel path keep the flags of their open: flushes follow, and with the sync attribute
+ * cache.writeback. (One whose O_DSYNC unsafe would drop is slower than need be.)
  */
-static bool file_follows(struct file *f, struct switches to)
+static bool handle_follows(const struct fs *fs, const struct handle *h, struct switches to)
+{
+	return !h->plan.kernel || (to.direct == !!(h->rec->client_flags & O_DIRECT) &&
+				   (to.writeback || fs->sync_attr));
+}
+
+static bool file_follows(const struct fs *fs, struct file *f, struct switches to)
 {
 	bool follows = !to.direct || !f->dio_error;
 	struct handle *h;
 
 	pthread_mutex_lock(&f->lock);
 	DL_FOREACH (f->handles, h)
-		follows = follows && (!h->plan.kernel || (!to.direct && to.writeback));
+		follows = follows && handle_follows(fs, h, to);
 	pthread_mutex_unlock(&f->lock);
 	return follows;
 }
 
 static int file_check(struct fs *fs, struct file *f, struct switches to)
 {
-	(void)fs;
-	return file_follows(f, to) ? 0 : -EBUSY;
+	return file_follows(fs, f, to) ? 0 : -EBUSY;
 }
 
 /* The open files of a shard, each with one open more; a count, or -ENOMEM. */

@@ -38,11 +38,25 @@ static bool client_means_mode(struct switches sw, int client_flags)
 	return !sw.no_flush || !(client_flags & (O_DSYNC | O_SYNC));
 }
 
+/* The same where the inode's sync attribute may stand in for O_DSYNC, and locking is put up with. */
+static bool client_can_mean_mode(struct switches sw, int client_flags)
+{
+	if (client_flags & O_APPEND || sw.direct != !!(client_flags & O_DIRECT))
+		return false;
+	return !sw.no_flush || !(client_flags & (O_DSYNC | O_SYNC));
+}
+
+static bool on_kernel_path(enum kernel_path kernel_path, struct switches sw, int client_flags)
+{
+	return kernel_path == KERNEL_PATH_ALWAYS ? client_can_mean_mode(sw, client_flags) :
+						   client_means_mode(sw, client_flags);
+}
+
 struct plan plan_open(struct switches sw, enum kernel_path kernel_path, int client_flags,
 		      const struct capabilities *caps)
 {
 	bool allowed = kernel_path != KERNEL_PATH_NEVER && caps->kernel_path;
-	bool kernel = allowed && client_means_mode(sw, client_flags);
+	bool kernel = allowed && on_kernel_path(kernel_path, sw, client_flags);
 
 	if (!switches_valid(sw))
 		return (struct plan){.error = -EINVAL};
@@ -56,8 +70,10 @@ struct plan plan_open(struct switches sw, enum kernel_path kernel_path, int clie
 	    .write_rwf = sw.writeback ? 0 : RWF_DSYNC,
 	    .flush = sw.no_flush ? FLUSH_DROP : FLUSH_EXECUTE,
 	    .sync_metadata = !sw.writeback,
-	    .backing_id = allowed && !sw.direct && sw.writeback,
+	    .backing_id = allowed && (kernel_path == KERNEL_PATH_ALWAYS ||
+				      (!sw.direct && sw.writeback)),
 	    .kernel = kernel,
+	    .kernel_sync = kernel && !sw.writeback,
 	    .fopen_direct_io = !kernel,
 	    .fopen_parallel_direct_writes = !(client_flags & O_APPEND),
 	    .fopen_noflush = true,

@@ -77,6 +77,8 @@ struct plan {
 	bool backing_id;
 	/* The kernel reads, writes and maps the backing file itself, with the client's own flags. */
 	bool kernel;
+	/* Only while the backing inode has the sync attribute (durability/sync_attr.h). */
+	bool kernel_sync;
 
 	/* FOPEN_ bits of the reply. */
 	bool fopen_direct_io;		   /* no second page cache in FUSE */
