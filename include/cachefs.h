@@ -15,8 +15,8 @@
 
 /* CACHEFS_IOC_INFO: about the mount; on any descriptor, by anyone who has it. */
 struct cachefs_info {
-	__u32 version;	 /* of this interface: CACHEFS_IOC_VERSION */
-	__s32 pid;	 /* of the process that serves the mount, in its own pid namespace */
+	__u32 version; /* of this interface: CACHEFS_IOC_VERSION */
+	__s32 pid;     /* of the process that serves the mount, in its own pid namespace */
 	__u64 reserved[6];
 	char options[1024]; /* in force, as for mount -o; NUL-terminated */
 };

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * umount.fuse.cachefs: what umount(8) calls. It flushes while the mount can still say that something went wrong,
- * unmounts, and returns when the server has ended, which it does when everything is flushed.
+ * umount.fuse.cachefs: what umount(8) calls. It flushes while the mount can still say that
+ * something went wrong, unmounts, and returns when the server has ended, which it does when
+ * everything is flushed.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -76,7 +77,7 @@ static int flush(const struct arguments *a, int fd)
 
 static void wait_for_end(const struct arguments *a, int server)
 {
-	struct pollfd p = { .fd = server, .events = POLLIN };
+	struct pollfd p = {.fd = server, .events = POLLIN};
 	int n;
 
 	do {
@@ -89,7 +90,7 @@ static void wait_for_end(const struct arguments *a, int server)
 
 int main(int argc, char **argv)
 {
-	struct arguments a = { 0 };
+	struct arguments a = {0};
 	int code = parse(argc, argv, &a), fd, server = -1;
 	int flags;
 

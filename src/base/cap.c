@@ -7,7 +7,7 @@
 
 #include "base/util.h"
 
-#define BIT(cap) (1u << ((cap) & 31))
+#define BIT(cap) (1u << ((cap)&31))
 
 /* Of the capabilities below 32; none of the later ones is kept. */
 #define KEPT                                                                                       \
@@ -22,7 +22,7 @@ struct caps {
 
 static int caps_get(struct caps *c)
 {
-	*c = (struct caps){ .head = { .version = _LINUX_CAPABILITY_VERSION_3 } };
+	*c = (struct caps){.head = {.version = _LINUX_CAPABILITY_VERSION_3}};
 	return sysret((int)syscall(SYS_capget, &c->head, c->data));
 }
 

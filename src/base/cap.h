@@ -10,15 +10,15 @@
 #include <stdint.h>
 
 /*
- * Before threads exist: gives up, for good, what serving a mount never needs. CAP_SYS_RESOURCE goes too,
- * since it lets writes pass quotas and reserved blocks that must give EDQUOT and ENOSPC.
- * 0 or a negative errno. A process without privilege has nothing to give up: 0.
+ * Before threads exist: gives up, for good, what serving a mount never needs. CAP_SYS_RESOURCE goes
+ * too, since it lets writes pass quotas and reserved blocks that must give EDQUOT and ENOSPC. 0 or
+ * a negative errno. A process without privilege has nothing to give up: 0.
  */
 int cap_drop_unneeded(void);
 
 /*
- * CAP_FSETID of this thread, which is what makes the backing filesystem keep (on) or kill (off) suid
- * and sgid bits at a write. Remembered per thread: no system call when nothing changes.
+ * CAP_FSETID of this thread, which is what makes the backing filesystem keep (on) or kill (off)
+ * suid and sgid bits at a write. Remembered per thread: no system call when nothing changes.
  */
 void cap_thread_fsetid(bool on);
 /* After setfsuid(2), which changes it on its own (capabilities(7)). */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Cleanup attributes and small arithmetic. Ownership leaves a variable by steal_fd() or steal_ptr(). */
+/* Cleanup attributes and small arithmetic. Ownership leaves a variable by steal_fd() or
+ * steal_ptr(). */
 #ifndef CACHEFS_BASE_UTIL_H
 #define CACHEFS_BASE_UTIL_H
 
@@ -10,7 +11,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr) - offsetof(type, member)))
+#define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
 #define MAX(a, b) ((a) > (b) ? (a) : (b))

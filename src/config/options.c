@@ -170,9 +170,9 @@ static int parse_row(struct options *o, const struct option_row *row, const char
 	/* mount(8) puts the options of a remount behind those of fstab: a cache= given anew means
 	 * that mode, not that mode with the switches of the old one */
 	if (row == &option_rows[OPTION_CACHE] && options_given(o, OPTION_CACHE))
-		o->given &= ~(UINT64_C(1) << OPTION_CACHE_DIRECT |
-			      UINT64_C(1) << OPTION_CACHE_WRITEBACK |
-			      UINT64_C(1) << OPTION_CACHE_NO_FLUSH);
+		o->given &=
+		    ~(UINT64_C(1) << OPTION_CACHE_DIRECT | UINT64_C(1) << OPTION_CACHE_WRITEBACK |
+		      UINT64_C(1) << OPTION_CACHE_NO_FLUSH);
 	error = row->type->parse(row, option_field(row, o), value, r);
 	if (!error)
 		o->given |= UINT64_C(1) << (row - option_rows);

@@ -53,8 +53,8 @@ int flush_error(struct flush_state *f)
  */
 static int writeback_error(int fd)
 {
-	return sync_file_range(fd, INT64_MAX - 4095, 1, SYNC_FILE_RANGE_WAIT_BEFORE) < 0 ? -errno :
-											  0;
+	return sync_file_range(fd, INT64_MAX - 4095, 1, SYNC_FILE_RANGE_WAIT_BEFORE) < 0 ? -errno
+											 : 0;
 }
 
 /* A backing that cannot sync at all has lost nothing. */

@@ -49,7 +49,7 @@ static void record_name(uint64_t name, char *buf, size_t size)
 /* On stable storage when it returns, its name too. */
 static int record_write(struct sync_attr *s, int fd, uint64_t name)
 {
-	struct record r = { .h = { .handle_bytes = MAX_HANDLE_SZ } };
+	struct record r = {.h = {.handle_bytes = MAX_HANDLE_SZ}};
 	_cleanup_fd_ int file = -1;
 	size_t size;
 	char text[32];
@@ -59,7 +59,8 @@ static int record_write(struct sync_attr *s, int fd, uint64_t name)
 		return -errno;
 	size = sizeof(r.h) + r.h.handle_bytes;
 	record_name(name, text, sizeof(text));
-	file = openat(s->records_fd, text, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	file = openat(s->records_fd, text, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW,
+		      0600);
 	if (file < 0)
 		return -errno;
 	if (write(file, &r, size) != (ssize_t)size || fsync(file) < 0 || fsync(s->records_fd) < 0)
@@ -141,8 +142,9 @@ static void recover(struct sync_attr *s)
 			continue;
 		err = recover_one(s, e->d_name);
 		if (err)
-			log_warn("%s/%s/%s: the sync attribute that it names could not be removed: %s",
-				 PRIVATE_DIR, RECORDS, e->d_name, strerror(-err));
+			log_warn(
+			    "%s/%s/%s: the sync attribute that it names could not be removed: %s",
+			    PRIVATE_DIR, RECORDS, e->d_name, strerror(-err));
 		else
 			cleared++;
 	}
@@ -160,9 +162,27 @@ static int open_dir(int dir_fd, const char *name, bool create)
 	return sysret(openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
 }
 
+/* The daemon of a mount that has just gone may still be flushing: give it a while. */
+#define LOCK_TRIES 100 /* of 50 ms */
+
+static int take_lock(int fd, bool wait)
+{
+	int tries = wait ? LOCK_TRIES : 1;
+
+	while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		if (errno != EWOULDBLOCK)
+			return -errno;
+		if (--tries == 0)
+			return -EBUSY;
+		usleep(50000);
+	}
+	return 0;
+}
+
 static int open_all(struct sync_attr *s, bool create)
 {
 	_cleanup_fd_ int dir = open_dir(s->root_fd, PRIVATE_DIR, create);
+	int err;
 
 	if (dir < 0)
 		return dir;
@@ -172,8 +192,9 @@ static int open_all(struct sync_attr *s, bool create)
 	s->lock_fd = openat(dir, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (s->lock_fd < 0)
 		return -errno;
-	if (flock(s->lock_fd, LOCK_EX | LOCK_NB) < 0)
-		return errno == EWOULDBLOCK ? -EBUSY : -errno;
+	err = take_lock(s->lock_fd, create);
+	if (err)
+		return err;
 	return create ? sysret(syncfs(s->root_fd)) : 0;
 }
 
@@ -185,7 +206,7 @@ int sync_attr_create(int root_fd, bool needed, struct sync_attr **out)
 	*out = NULL;
 	if (!s)
 		return -ENOMEM;
-	*s = (struct sync_attr){ .root_fd = root_fd, .lock_fd = -1, .records_fd = -1 };
+	*s = (struct sync_attr){.root_fd = root_fd, .lock_fd = -1, .records_fd = -1};
 	err = open_all(s, needed);
 	if (!err)
 		recover(s);

@@ -13,7 +13,8 @@ static int read_block(int fd, uint8_t *buf, uint32_t align, uint64_t off)
 
 	if (n < 0)
 		return (int)n;
-	/* the caller saw a file that contains this block; somebody behind the mount made it shorter */
+	/* the caller saw a file that contains this block; somebody behind the mount made it shorter
+	 */
 	return (size_t)n == align ? 0 : -EAGAIN;
 }
 
@@ -50,7 +51,7 @@ int bounce_drop_cache(int fd)
 {
 	int err = sysret(sync_file_range(fd, 0, 0,
 					 SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
-						 SYNC_FILE_RANGE_WAIT_AFTER));
+					     SYNC_FILE_RANGE_WAIT_AFTER));
 
 	/* the whole file: parts of large folios would stay (find_lock_entries() in mm/filemap.c) */
 	posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);

@@ -5,10 +5,9 @@
  * uring    reads through the loop's ring, everything else as system calls on threads that may
  *          block. Buffered writes and flushes are not given to io_uring: it passes them to its own
  *          workers, one after the other per file (ext4, Linux 6.18: 16 000 writes/s against
- *          55 000 as system calls), and O_DIRECT writes of eight threads are faster as system calls, too
- *          (46 000/s against 39 500).
- * threads  all of it as system calls, where io_uring is not permitted.
- * null     touches no file: what remains is the cost of everything above.
+ *          55 000 as system calls), and O_DIRECT writes of eight threads are faster as system
+ * calls, too (46 000/s against 39 500). threads  all of it as system calls, where io_uring is not
+ * permitted. null     touches no file: what remains is the cost of everything above.
  */
 #ifndef CACHEFS_ENGINE_ENGINE_H
 #define CACHEFS_ENGINE_ENGINE_H
@@ -45,7 +44,8 @@ struct engine {
 	bool needs_ring;
 	bool null; /* no file is touched; tests and measurements only */
 	void (*read)(struct engine_io *io);
-	/* Blocks. All of LEN, or less after an error that came late, or a negative errno. RWF: RWF_ flags. */
+	/* Blocks. All of LEN, or less after an error that came late, or a negative errno. RWF: RWF_
+	 * flags. */
 	ssize_t (*write)(int fd, const uint8_t *buf, size_t len, uint64_t off, int rwf);
 	/* Blocks. 0 or a negative errno. */
 	int (*sync)(int fd, bool datasync);

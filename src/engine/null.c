@@ -26,9 +26,9 @@ static int null_sync(int fd, bool datasync)
 }
 
 const struct engine engine_null = {
-	.name = "null",
-	.null = true,
-	.read = null_read,
-	.write = null_write,
-	.sync = null_sync,
+    .name = "null",
+    .null = true,
+    .read = null_read,
+    .write = null_write,
+    .sync = null_sync,
 };

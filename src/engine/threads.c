@@ -29,7 +29,7 @@ ssize_t engine_pwrite_full(int fd, const uint8_t *buf, size_t len, uint64_t off,
 	size_t put = 0;
 
 	while (put < len) {
-		struct iovec iov = { (void *)(uintptr_t)(buf + put), len - put };
+		struct iovec iov = {(void *)(uintptr_t)(buf + put), len - put};
 		ssize_t n = pwritev2(fd, &iov, 1, (off_t)(off + put), rwf);
 
 		if (n < 0 && errno == EINTR)
@@ -66,14 +66,14 @@ static void threads_read(struct engine_io *io)
 		read_now(io); /* IO may be gone now */
 		loop_block_end(loop);
 	} else {
-		io->job = (struct pool_job){ .run = read_job, .key = io->key, .lane = LANE_DATA };
+		io->job = (struct pool_job){.run = read_job, .key = io->key, .lane = LANE_DATA};
 		pool_submit(io->pool, &io->job);
 	}
 }
 
 const struct engine engine_threads = {
-	.name = "threads",
-	.read = threads_read,
-	.write = engine_pwrite_full,
-	.sync = engine_fsync,
+    .name = "threads",
+    .read = threads_read,
+    .write = engine_pwrite_full,
+    .sync = engine_fsync,
 };

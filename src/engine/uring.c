@@ -46,9 +46,9 @@ static void uring_read(struct engine_io *io)
 }
 
 const struct engine engine_uring = {
-	.name = "uring",
-	.needs_ring = true,
-	.read = uring_read,
-	.write = engine_pwrite_full,
-	.sync = engine_fsync,
+    .name = "uring",
+    .needs_ring = true,
+    .read = uring_read,
+    .write = engine_pwrite_full,
+    .sync = engine_fsync,
 };

@@ -29,10 +29,11 @@ int fs_getattr(struct fs *fs, uint64_t id, uint64_t fh, struct statx *st)
 	return err;
 }
 
-/* A new size leaves part of a block in the page cache, and must be durable where the mode says so. */
+/* A new size leaves part of a block in the page cache, and must be durable where the mode says so.
+ */
 static int size_settle(struct fs *fs, int fd, struct file *f)
 {
-	struct flush_state closed = { 0 }, *flush = f ? &f->flush : &closed;
+	struct flush_state closed = {0}, *flush = f ? &f->flush : &closed;
 	struct plan plan = fs_plan(fs, 0);
 	int err = 0;
 
@@ -60,7 +61,7 @@ static int set_size(struct fs *fs, struct node *n, int path_fd, uint64_t fh,
 		    const struct fs_setattr *a)
 {
 	struct handle *h = fh == FS_NO_HANDLE ? NULL : handle_get(fs, fh);
-	struct claim claim = { .kind = CLAIM_RMW, .start = 0, .end = UINT64_MAX };
+	struct claim claim = {.kind = CLAIM_RMW, .start = 0, .end = UINT64_MAX};
 	_cleanup_fd_ int own = -1;
 	struct file *f;
 	int err, fd = h && h->can_write ? h->fd : -1;
@@ -96,7 +97,7 @@ static int set_owner(int path_fd, const struct fs_setattr *a)
 
 static int set_times(int path_fd, const struct fs_setattr *a)
 {
-	struct timespec t[2] = { { .tv_nsec = UTIME_OMIT }, { .tv_nsec = UTIME_OMIT } };
+	struct timespec t[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_nsec = UTIME_OMIT}};
 
 	if (a->valid & FS_SET_ATIME)
 		t[0] = a->atime;

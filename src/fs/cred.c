@@ -72,16 +72,18 @@ static int assume_groups(const struct fs_caller *c, int dir_fd, enum cred_rights
 /* setfsuid(2) and setfsgid(2) say what was, not whether they did it; -1 changes nothing. */
 static bool became(const struct fs_caller *c)
 {
-	return (uid_t)syscall(SYS_setfsuid, -1) == c->uid && (gid_t)syscall(SYS_setfsgid, -1) == c->gid;
+	return (uid_t)syscall(SYS_setfsuid, -1) == c->uid &&
+	       (gid_t)syscall(SYS_setfsgid, -1) == c->gid;
 }
 
 struct cred cred_assume(struct fs *fs, const struct fs_caller *c, int dir_fd,
 			enum cred_rights rights)
 {
-	struct cred cred = { 0 };
+	struct cred cred = {0};
 
 	umask(c->umask);
-	cap_thread_fsetid(true); /* root may set sgid for any group; others lose it by setfsuid(2) */
+	cap_thread_fsetid(
+	    true); /* root may set sgid for any group; others lose it by setfsuid(2) */
 	if (!fs->config.privileged || (c->uid == 0 && c->gid == 0))
 		return cred;
 	cred.assumed = true;

@@ -14,7 +14,8 @@
 void cred_thread_init(void);
 
 enum cred_rights {
-	CRED_OVERRIDE, /* the kernel has already decided that the caller may (default_permissions) */
+	CRED_OVERRIDE, /* the kernel has already decided that the caller may (default_permissions)
+			*/
 	CRED_CALLER    /* only what the caller itself may do */
 };
 

@@ -77,10 +77,8 @@ struct readdir {
 static bool emit_one(const struct readdir *r, const struct linux_dirent64 *d)
 {
 	struct fs_entry e;
-	struct fs_dirent out = { .ino = d->d_ino,
-				 .next = (uint64_t)d->d_off,
-				 .type = d->d_type,
-				 .name = d->d_name };
+	struct fs_dirent out = {
+	    .ino = d->d_ino, .next = (uint64_t)d->d_off, .type = d->d_type, .name = d->d_name};
 
 	if (fs_private_name(r->fs, r->dir, d->d_name))
 		return true;
@@ -113,8 +111,8 @@ int fs_readdir(struct fs *fs, uint64_t id, uint64_t fh, uint64_t off, size_t siz
 {
 	_cleanup_path_ struct path_fd p = PATH_FD_NONE;
 	struct handle *h = handle_get(fs, fh);
-	struct readdir r = { .fs = fs, .dir = node_get(fs, id), .dir_fd = -1, .emit = emit,
-			     .arg = arg };
+	struct readdir r = {
+	    .fs = fs, .dir = node_get(fs, id), .dir_fd = -1, .emit = emit, .arg = arg};
 	/* the shortest record takes 24 bytes here and MIN_RECORD there; so all that is read fits,
 	 * and the next call goes on where the descriptor stands */
 	size_t want = MIN(MAX(size * 24 / min_record, DENTS_MIN), DENTS_MAX);

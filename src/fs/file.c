@@ -14,7 +14,8 @@ static int durable(struct fs *fs, const struct plan *plan, struct file *f, int f
 	return flush_sync(&f->flush, fs->config.engine, fd, true);
 }
 
-/* After a change of the allocation: nothing of it in the page cache under direct modes, durable where asked. */
+/* After a change of the allocation: nothing of it in the page cache under direct modes, durable
+ * where asked. */
 static int settle(struct fs *fs, struct handle *h, int err)
 {
 	if (h->plan.direct && !fs->config.engine->null) {
@@ -29,13 +30,13 @@ static int settle(struct fs *fs, struct handle *h, int err)
 
 static void claim_range(struct handle *h, struct claim *c)
 {
-	*c = (struct claim){ .kind = CLAIM_RMW, .start = 0, .end = UINT64_MAX };
+	*c = (struct claim){.kind = CLAIM_RMW, .start = 0, .end = UINT64_MAX};
 	iolock_acquire_wait(&h->file->range, c);
 }
 
 /*
- * O_TRUNC, once the file's range can be claimed: the kernel holds no lock over an open, and no block may be
- * read, modified and written back around it.
+ * O_TRUNC, once the file's range can be claimed: the kernel holds no lock over an open, and no
+ * block may be read, modified and written back around it.
  */
 static int truncate_at_open(struct fs *fs, struct handle *h, bool kill_priv)
 {
@@ -59,11 +60,11 @@ static int truncate_at_open(struct fs *fs, struct handle *h, bool kill_priv)
 
 static void opened(struct fs *fs, struct handle *h, struct fs_opened *o)
 {
-	*o = (struct fs_opened){ .fh = handle_id(h),
-				 .direct_io = h->plan.fopen_direct_io,
-				 .parallel_direct_writes = h->plan.fopen_parallel_direct_writes,
-				 .noflush = h->plan.fopen_noflush,
-				 .backing_id = h->backing_id };
+	*o = (struct fs_opened){.fh = handle_id(h),
+				.direct_io = h->plan.fopen_direct_io,
+				.parallel_direct_writes = h->plan.fopen_parallel_direct_writes,
+				.noflush = h->plan.fopen_noflush,
+				.backing_id = h->backing_id};
 	if (h->plan.kernel && h->can_write) /* what the kernel writes is not seen */
 		atomic_store_explicit(&fs->written, true, memory_order_relaxed);
 }
@@ -271,8 +272,8 @@ int64_t fs_lseek(struct fs *fs, uint64_t fh, int64_t off, int whence)
 }
 
 /*
- * Where the backing cannot share extents the kernel copies through its page cache, and wants O_DIRECT's
- * alignment of descriptors that have it; so under direct modes others do the copying.
+ * Where the backing cannot share extents the kernel copies through its page cache, and wants
+ * O_DIRECT's alignment of descriptors that have it; so under direct modes others do the copying.
  */
 static int copy_fd(struct fs *fs, struct handle *h, int flags, int *own)
 {

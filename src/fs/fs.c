@@ -23,7 +23,7 @@ struct switches fs_switches(struct fs *fs)
 {
 	unsigned v = atomic_load(&fs->switches);
 
-	return (struct switches){ .direct = v & 1, .writeback = v & 2, .no_flush = v & 4 };
+	return (struct switches){.direct = v & 1, .writeback = v & 2, .no_flush = v & 4};
 }
 
 bool fs_direct_possible(struct fs *fs)
@@ -80,7 +80,7 @@ int fs_sync_dir(struct fs *fs, int dir_fd)
 /* As many descriptors as allowed; half of them at most for nodes, the rest for open files. */
 static uint32_t fd_budget(void)
 {
-	struct rlimit r = { 1024, 1024 };
+	struct rlimit r = {1024, 1024};
 
 	getrlimit(RLIMIT_NOFILE, &r);
 	return (uint32_t)MIN(r.rlim_cur / 2, PATH_FDS_MAX);
@@ -123,7 +123,7 @@ int fs_create(const struct fs_config *config, struct fs **out)
 	if (!err && config->privileged)
 		err = sync_attr_create(fs->root_fd,
 				       config->caps.kernel_path &&
-					       config->kernel_path == KERNEL_PATH_ALWAYS,
+					   config->kernel_path == KERNEL_PATH_ALWAYS,
 				       &fs->sync_attr);
 	if (!err && config->page_timeout >= 0)
 		err = sweep_create(fs, config->page_timeout, &fs->sweep);

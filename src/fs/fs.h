@@ -39,7 +39,8 @@ struct fs_config {
 	int (*backing_open)(void *arg, int fd);
 	void (*backing_close)(void *arg, int id);
 	void *backing_arg;
-	/* How long pages in the kernel's own cache may hide changes behind the mount; < 0: for good */
+	/* How long pages in the kernel's own cache may hide changes behind the mount; < 0: for good
+	 */
 	double page_timeout;
 	/* Drops the kernel's own cached pages and attributes of a node; may block. */
 	void (*invalidate)(void *arg, uint64_t id, int64_t off, int64_t len);
@@ -107,7 +108,7 @@ struct fs_setattr {
 	gid_t gid;
 	uint64_t size;
 	struct timespec atime, mtime; /* tv_nsec may be UTIME_NOW */
-	bool kill_priv; /* a new size takes suid, sgid and security.capability away */
+	bool kill_priv;		      /* a new size takes suid, sgid and security.capability away */
 	bool caller_root; /* a new owner takes sgid only where it does so when root changes it */
 };
 
@@ -139,7 +140,8 @@ void fs_release(struct fs *fs, uint64_t fh);
 int fs_fsync(struct fs *fs, uint64_t fh, bool datasync);
 /* A real flush of an open file, whatever its mode. */
 int fs_flush_file(struct fs *fs, uint64_t fh);
-/* KILL_PRIV: suid, sgid and security.capability fall. The kernel leaves that to us, without a flag. */
+/* KILL_PRIV: suid, sgid and security.capability fall. The kernel leaves that to us, without a flag.
+ */
 int fs_fallocate(struct fs *fs, uint64_t fh, int mode, uint64_t off, uint64_t len, bool kill_priv);
 int64_t fs_lseek(struct fs *fs, uint64_t fh, int64_t off, int whence);
 ssize_t fs_copy_file_range(struct fs *fs, uint64_t fh_in, uint64_t off_in, uint64_t fh_out,
@@ -187,10 +189,10 @@ struct fs_io {
 	size_t len;
 	/* Page-aligned. Reads may use FS_READ_SLACK bytes more behind it. */
 	uint8_t *buf;
-	int client_flags;  /* of the client's descriptor now, O_SYNC and O_DSYNC for this write */
-	bool kill_priv;	   /* write: suid, sgid and security.capability fall */
-	bool page_cache;   /* the kernel's own page cache reads or writes, not a client */
-	uid_t uid;	   /* write: who allocates blocks */
+	int client_flags; /* of the client's descriptor now, O_SYNC and O_DSYNC for this write */
+	bool kill_priv;	  /* write: suid, sgid and security.capability fall */
+	bool page_cache;  /* the kernel's own page cache reads or writes, not a client */
+	uid_t uid;	  /* write: who allocates blocks */
 	void (*done)(struct fs_io *io, ssize_t result);
 	uint8_t *data; /* read: where the bytes are */
 

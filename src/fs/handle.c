@@ -87,8 +87,8 @@ int file_sync_update(struct fs *fs, struct file *f)
 	int err = 0;
 
 	pthread_mutex_lock(&f->lock);
-	DL_FOREACH (f->handles, h)
-		needed = needed || h->plan.kernel_sync;
+	DL_FOREACH(f->handles, h)
+	needed = needed || h->plan.kernel_sync;
 	pthread_mutex_unlock(&f->lock);
 	if (needed && !f->sync_attr) {
 		_cleanup_fd_ int fd = fs_reopen(fs, f->path.fd, O_RDONLY);
@@ -111,7 +111,7 @@ int file_sync_update(struct fs *fs, struct file *f)
 /* An open or a close has changed what F's handles need. */
 static int file_sync_changed(struct fs *fs, struct file *f)
 {
-	struct claim gate = { .kind = CLAIM_GATE, .start = 0, .end = UINT64_MAX };
+	struct claim gate = {.kind = CLAIM_GATE, .start = 0, .end = UINT64_MAX};
 	int err;
 
 	iolock_acquire_wait(&f->range, &gate);
@@ -207,9 +207,9 @@ void file_put(struct fs *fs, struct file *f)
 }
 
 /*
- * The kernel keeps the credentials of this call for all that it will do with the file. Without CAP_FSETID
- * among them suid and sgid fall at any write, root's included; so files that have them now stay
- * with the daemon, which tells writers apart.
+ * The kernel keeps the credentials of this call for all that it will do with the file. Without
+ * CAP_FSETID among them suid and sgid fall at any write, root's included; so files that have them
+ * now stay with the daemon, which tells writers apart.
  */
 static int backing_open(struct fs *fs, int fd, uid_t uid)
 {
@@ -247,8 +247,9 @@ static struct plan file_plan(struct fs *fs, struct file *f, struct handle *h, ui
 }
 
 /*
- * The switches may have changed since the plan was made: whoever changes them looks at the handles of every
- * file afterwards, under the same lock, so a handle has the new plan either from here or from there.
+ * The switches may have changed since the plan was made: whoever changes them looks at the handles
+ * of every file afterwards, under the same lock, so a handle has the new plan either from here or
+ * from there.
  */
 static int handle_attach(struct fs *fs, struct file *f, struct handle *h, uid_t uid)
 {

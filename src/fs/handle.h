@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Open files: a `struct file` for an inode while anyone has it open, a `struct handle` for each open.
+ * Open files: a `struct file` for an inode while anyone has it open, a `struct handle` for each
+ * open.
  *
  * A handle from handle_get() needs no reference: the kernel releases it after all its requests.
  * plan, fd flags and client flags of a handle change only while its file's range lock is held by a
@@ -25,17 +26,17 @@ struct file {
 	struct flush_state flush;
 	pthread_mutex_t lock; /* handles, backing_id */
 	struct handle *handles;
-	bool sync_attr; /* we set the inode's sync attribute; a CLAIM_GATE on range */
+	bool sync_attr;		/* we set the inode's sync attribute; a CLAIM_GATE on range */
 	unsigned opens;		/* the node's shard */
 	atomic_uint epoch;	/* counts changes of plans */
 	atomic_bool sweeping;	/* sweep.c: its pages will go */
 	atomic_bool fuse_pages; /* the kernel may hold pages of its own (splice, mmap) */
 	/*
-	 * Of the kernel path: > 0 the backing id, < 0 why there is none, 0 not tried; settled by the first
-	 * open and the same for all, since the kernel takes no mixture. lock
+	 * Of the kernel path: > 0 the backing id, < 0 why there is none, 0 not tried; settled by
+	 * the first open and the same for all, since the kernel takes no mixture. lock
 	 */
 	int backing_id;
-	int dio_error; /* 0, or why there is no direct I/O on this file */
+	int dio_error;		      /* 0, or why there is no direct I/O on this file */
 	uint32_t dio_offset, dio_mem; /* alignment of direct I/O, bytes */
 };
 
@@ -54,14 +55,15 @@ struct handle {
 	uint32_t index;
 	int fd;
 	bool can_read, can_write;
-	int backing_id; /* the file's, as told to the kernel with this open, or 0 */
+	int backing_id;	  /* the file's, as told to the kernel with this open, or 0 */
 	uint64_t dir_pos; /* directory: where the descriptor stands */
 };
 
 struct handle *handle_get(struct fs *fs, uint64_t fh);
 uint64_t handle_id(const struct handle *h);
 
-/* Takes ownership of FD, also on failure. UID: who opens, and allocates blocks on the kernel path. */
+/* Takes ownership of FD, also on failure. UID: who opens, and allocates blocks on the kernel path.
+ */
 int handle_create_dir(struct fs *fs, struct node *n, int fd, struct handle **out);
 int handle_create_file(struct fs *fs, struct node *n, int fd, int client_flags,
 		       const struct plan *plan, uid_t uid, struct handle **out);
@@ -71,8 +73,8 @@ void handle_destroy(struct fs *fs, struct handle *h);
 int handle_apply_direct(struct handle *h, bool direct);
 
 /*
- * Sets or removes the inode's sync attribute as the kernel path of F's handles needs it now. By who owns a
- * CLAIM_GATE of all of F->range. 0 or a negative errno.
+ * Sets or removes the inode's sync attribute as the kernel path of F's handles needs it now. By who
+ * owns a CLAIM_GATE of all of F->range. 0 or a negative errno.
  */
 int file_sync_update(struct fs *fs, struct file *f);
 

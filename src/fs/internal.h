@@ -21,8 +21,8 @@ struct fs {
 	struct node_shard shards[NODE_SHARDS];
 	struct node_fds fds;
 	struct sync_attr *sync_attr; /* NULL: the kernel path does without */
-	struct sweep *sweep; /* NULL: nobody changes files behind the mount */
-	pthread_mutex_t tree; /* node->parent, node->name */
+	struct sweep *sweep;	     /* NULL: nobody changes files behind the mount */
+	pthread_mutex_t tree;	     /* node->parent, node->name */
 	struct node *root;
 	int root_fd; /* readable, for file handles, syncfs(2) and statfs(2) */
 	int proc_fd; /* /proc/self/fd */
@@ -30,7 +30,7 @@ struct fs {
 	atomic_uint generation;
 	/* Switches of the mount, packed (switches_pack()) so that they change at once. */
 	atomic_uint switches;
-	atomic_bool written; /* something may have to be flushed at the end; never cleared */
+	atomic_bool written;   /* something may have to be flushed at the end; never cleared */
 	atomic_int sync_error; /* errno of the first syncfs(2) of the backing that failed, or 0 */
 };
 

@@ -7,10 +7,10 @@
 #include "base/util.h"
 
 static const bool conflicts[CLAIM_KINDS][CLAIM_KINDS] = {
-	[CLAIM_READ] = { [CLAIM_GATE] = true },
-	[CLAIM_WRITE] = { [CLAIM_RMW] = true, [CLAIM_GATE] = true },
-	[CLAIM_RMW] = { [CLAIM_WRITE] = true, [CLAIM_RMW] = true, [CLAIM_GATE] = true },
-	[CLAIM_GATE] = { true, true, true, true },
+    [CLAIM_READ] = {[CLAIM_GATE] = true},
+    [CLAIM_WRITE] = {[CLAIM_RMW] = true, [CLAIM_GATE] = true},
+    [CLAIM_RMW] = {[CLAIM_WRITE] = true, [CLAIM_RMW] = true, [CLAIM_GATE] = true},
+    [CLAIM_GATE] = {true, true, true, true},
 };
 
 void iolock_init(struct iolock *l)
@@ -44,11 +44,13 @@ static bool obstructed(const struct iolock *l, const struct claim *c)
 {
 	const struct claim *a;
 
-	DL_FOREACH (l->owned, a) {
+	DL_FOREACH(l->owned, a)
+	{
 		if (obstructs(a, c))
 			return true;
 	}
-	DL_FOREACH (l->queued, a) {
+	DL_FOREACH(l->queued, a)
+	{
 		if (a == c)
 			break;
 		if (obstructs(a, c))
@@ -79,7 +81,8 @@ void iolock_release(struct iolock *l, struct claim *c)
 	pthread_mutex_lock(&l->lock);
 	DL_DELETE(l->owned, c);
 	l->busy[c->kind]--;
-	DL_FOREACH_SAFE (l->queued, q, tmp) {
+	DL_FOREACH_SAFE(l->queued, q, tmp)
+	{
 		if (obstructed(l, q))
 			continue;
 		DL_DELETE(l->queued, q);
@@ -115,7 +118,7 @@ static void wake_waiter(struct claim *c)
 
 void iolock_acquire_wait(struct iolock *l, struct claim *c)
 {
-	struct waiter w = { .lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER };
+	struct waiter w = {.lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
 
 	c->resume = wake_waiter;
 	c->waiter = &w;

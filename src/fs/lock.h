@@ -46,7 +46,8 @@ void iolock_destroy(struct iolock *l);
 bool iolock_acquire(struct iolock *l, struct claim *c);
 void iolock_release(struct iolock *l, struct claim *c);
 
-/* For threads that may sleep (administration, not I/O): returns when C owns its range. Sets resume. */
+/* For threads that may sleep (administration, not I/O): returns when C owns its range. Sets resume.
+ */
 void iolock_acquire_wait(struct iolock *l, struct claim *c);
 
 #endif

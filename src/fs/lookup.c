@@ -30,8 +30,8 @@ int fs_entry_from_fd(struct fs *fs, struct node *parent, const char *name, int f
  */
 int fs_open_beneath(struct fs *fs, int parent_fd, const char *name)
 {
-	struct open_how how = { .flags = O_PATH | O_NOFOLLOW | O_CLOEXEC,
-				.resolve = RESOLVE_BENEATH | RESOLVE_NO_XDEV };
+	struct open_how how = {.flags = O_PATH | O_NOFOLLOW | O_CLOEXEC,
+			       .resolve = RESOLVE_BENEATH | RESOLVE_NO_XDEV};
 
 	if (fs->config.caps.open_tree)
 		return sysret(openat(parent_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC));

@@ -83,8 +83,8 @@ int fs_link(struct fs *fs, uint64_t id, uint64_t parent, const char *name, struc
 	if (!err)
 		err = n ? path_fd_get(fs, n, &target) : -ESTALE;
 	if (!err)
-		err = sysret(linkat(AT_FDCWD, fs_fd_path(target.fd).s, dir.fd, name,
-				    AT_SYMLINK_FOLLOW));
+		err = sysret(
+		    linkat(AT_FDCWD, fs_fd_path(target.fd).s, dir.fd, name, AT_SYMLINK_FOLLOW));
 	return err ? err : created(fs, p, dir.fd, name, e);
 }
 
@@ -140,7 +140,8 @@ int fs_rename(struct fs *fs, uint64_t parent, const char *name, uint64_t newpare
 	if (err)
 		return err;
 	if (flags & ~(unsigned)(RENAME_NOREPLACE | RENAME_EXCHANGE))
-		return -EINVAL; /* RENAME_WHITEOUT makes a device that the mount could not explain */
+		return -EINVAL; /* RENAME_WHITEOUT makes a device that the mount could not explain
+				 */
 	moved = node_find(fs, from.fd, name);
 	if (flags & RENAME_EXCHANGE)
 		other = node_find(fs, to.fd, newname);

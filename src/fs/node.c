@@ -41,8 +41,8 @@ struct node *node_get(struct fs *fs, uint64_t id)
 
 static struct node_key key_from(const struct statx *st)
 {
-	return (struct node_key){ .dev = (uint64_t)st->stx_dev_major << 32 | st->stx_dev_minor,
-				  .ino = st->stx_ino };
+	return (struct node_key){.dev = (uint64_t)st->stx_dev_major << 32 | st->stx_dev_minor,
+				 .ino = st->stx_ino};
 }
 
 static void record_fill(struct fs *fs, struct node_record *r, int fd, const struct statx *st)
@@ -82,7 +82,7 @@ static struct node *node_new(struct fs *fs, const struct node_record *r)
 	n->rec = arena_record(fs->nodes, index);
 	n->index = index;
 	n->fd = -1;
-	n->key = (struct node_key){ r->dev, r->ino };
+	n->key = (struct node_key){r->dev, r->ino};
 	*n->rec = *r;
 	if (index != NODE_ROOT_ID)
 		n->rec->generation = atomic_fetch_add(&fs->generation, 1) + 1;
@@ -171,7 +171,7 @@ void node_renamed(struct fs *fs, struct node *n, struct node *parent, const char
 /* With the shard's lock held: the node of R, newly made where there is none. */
 static struct node *shard_get(struct fs *fs, struct node_shard *s, const struct node_record *r)
 {
-	struct node_key key = { r->dev, r->ino };
+	struct node_key key = {r->dev, r->ino};
 	struct node *n;
 
 	HASH_FIND(hh, s->hash, &key, sizeof(key), n);
@@ -197,7 +197,7 @@ struct node *node_lookup(struct fs *fs, struct node *parent, const char *name, i
 {
 	struct node_key key = key_from(st);
 	struct node_shard *s = shard_of(fs, &key);
-	struct node_record r = { 0 };
+	struct node_record r = {0};
 	struct node *n;
 
 	record_fill(fs, &r, fd, st);
@@ -281,7 +281,7 @@ void node_name_lost(struct path_fd *held, const struct node *parent, const char 
 
 int node_root_create(struct fs *fs, int fd)
 {
-	struct node_record r = { 0 };
+	struct node_record r = {0};
 	struct statx st;
 	int err;
 
@@ -294,7 +294,7 @@ int node_root_create(struct fs *fs, int fd)
 	}
 	record_fill(fs, &r, fd, &st);
 	fs->root_dev = r.dev;
-	fs->root = shard_get(fs, shard_of(fs, &(struct node_key){ r.dev, r.ino }), &r);
+	fs->root = shard_get(fs, shard_of(fs, &(struct node_key){r.dev, r.ino}), &r);
 	if (!fs->root) {
 		close(fd);
 		return -ENOMEM;
@@ -310,8 +310,7 @@ void node_table_destroy(struct fs *fs)
 	for (int i = 0; i < NODE_SHARDS; i++) {
 		struct node *n, *tmp;
 
-		HASH_ITER(hh, fs->shards[i].hash, n, tmp)
-		{
+		HASH_ITER (hh, fs->shards[i].hash, n, tmp) {
 			HASH_DEL(fs->shards[i].hash, n);
 			free(n->name);
 			if (n->fd >= 0)

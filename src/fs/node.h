@@ -114,9 +114,13 @@ struct path_fd {
 int path_fd_get(struct fs *fs, struct node *n, struct path_fd *out);
 void path_fd_put(struct path_fd *p);
 #define _cleanup_path_ __attribute__((cleanup(path_fd_put)))
-#define PATH_FD_NONE { NULL, NULL, -1 }
+#define PATH_FD_NONE                                                                               \
+	{                                                                                          \
+		NULL, NULL, -1                                                                     \
+	}
 
-/* The file at NAME in PARENT_FD may lose this name: its descriptor stays open until node_name_lost(). */
+/* The file at NAME in PARENT_FD may lose this name: its descriptor stays open until
+ * node_name_lost(). */
 struct path_fd node_hold(struct fs *fs, int parent_fd, const char *name);
 /* It did if LOST, in PARENT; from now on it is kept usable without that name. HELD is put back. */
 void node_name_lost(struct path_fd *held, const struct node *parent, const char *name, bool lost);

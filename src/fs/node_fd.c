@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * How a node's file is found: by a descriptor while one is open, else by its file handle, else by its
- * parent and name. So a tree of any size needs no more descriptors than the budget.
+ * How a node's file is found: by a descriptor while one is open, else by its file handle, else by
+ * its parent and name. So a tree of any size needs no more descriptors than the budget.
  */
 #include <string.h>
 #include <utlist.h>
@@ -194,7 +194,7 @@ int path_fd_get(struct fs *fs, struct node *n, struct path_fd *out)
 		if (fresh >= 0)
 			close(fresh);
 	}
-	*out = (struct path_fd){ fs, n, fd };
+	*out = (struct path_fd){fs, n, fd};
 	return 0;
 }
 

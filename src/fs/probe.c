@@ -31,8 +31,8 @@ struct cachestat_pages {
 
 static int open_tree_clone(const char *path)
 {
-	return sysret((int)syscall(SYS_open_tree, AT_FDCWD, path,
-				   OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
+	return sysret(
+	    (int)syscall(SYS_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
 }
 
 int probe_source(const char *source, bool *cloned)
@@ -71,13 +71,13 @@ static bool memory_filesystem(int dir_fd)
 {
 	struct statfs st;
 
-	return fstatfs(dir_fd, &st) == 0 &&
-	       (st.f_type == TMPFS_MAGIC || st.f_type == RAMFS_MAGIC || st.f_type == HUGETLBFS_MAGIC);
+	return fstatfs(dir_fd, &st) == 0 && (st.f_type == TMPFS_MAGIC || st.f_type == RAMFS_MAGIC ||
+					     st.f_type == HUGETLBFS_MAGIC);
 }
 
 static int pages_cached(int fd)
 {
-	struct cachestat_range range = { 0, 0 };
+	struct cachestat_range range = {0, 0};
 	struct cachestat_pages pages;
 
 	if (syscall(SYS_cachestat, fd, &range, &pages, 0) < 0)
@@ -86,8 +86,9 @@ static int pages_cached(int fd)
 }
 
 /*
- * tmpfs opens files O_DIRECT (Linux 6.6) and caches them all the same; what counts is what is in the page cache
- * after a direct write. Where nothing can be written (or looked at), the open of each file will tell.
+ * tmpfs opens files O_DIRECT (Linux 6.6) and caches them all the same; what counts is what is in
+ * the page cache after a direct write. Where nothing can be written (or looked at), the open of
+ * each file will tell.
  */
 static bool direct_io_works(int dir_fd)
 {
@@ -109,7 +110,7 @@ static bool rwf_nowait_works(int dir_fd)
 {
 	_cleanup_fd_ int fd = scratch_file(dir_fd);
 	char c = 0;
-	struct iovec iov = { &c, 1 };
+	struct iovec iov = {&c, 1};
 
 	if (fd < 0 || pwrite(fd, &c, 1, 0) != 1)
 		return true; /* a refusal is noticed at each read */

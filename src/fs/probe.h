@@ -6,15 +6,17 @@
 #include "policy/plan.h"
 
 /*
- * An O_PATH descriptor of the directory SOURCE to serve from, or a negative errno. Where that is permitted
+ * An O_PATH descriptor of the directory SOURCE to serve from, or a negative errno. Where that is
+ * permitted
  * (*CLONED) it is the root of a clone of the mount for ourselves, without what is mounted below:
  * so neither a mountpoint inside SOURCE nor our own mount over it is in our way.
  */
 int probe_source(const char *source, bool *cloned);
 
 /*
- * Tries the kernel path with a file of its own in the directory; OPEN_ID and CLOSE_ID as in struct fs_config.
- * 0, or why not as a negative errno. Where nothing may be written, each file's own open will tell.
+ * Tries the kernel path with a file of its own in the directory; OPEN_ID and CLOSE_ID as in struct
+ * fs_config. 0, or why not as a negative errno. Where nothing may be written, each file's own open
+ * will tell.
  */
 int probe_kernel_path(int source_fd, int (*open_id)(void *arg, int fd),
 		      void (*close_id)(void *arg, int id), void *arg);

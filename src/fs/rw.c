@@ -25,9 +25,8 @@ static uint64_t range_end(uint64_t off, uint64_t len)
 static void resume_on_pool(struct fs_io *io, void (*run)(struct pool_job *job))
 {
 	io->loop = NULL;
-	io->job = (struct pool_job){ .run = run,
-				     .key = file_key(io->handle->file),
-				     .lane = LANE_DATA };
+	io->job =
+	    (struct pool_job){.run = run, .key = file_key(io->handle->file), .lane = LANE_DATA};
 	pool_submit(io->fs->config.pool, &io->job);
 }
 
@@ -54,17 +53,17 @@ static void invalidate_soon(struct fs *fs, uint64_t id, uint64_t off, uint64_t l
 
 	if (!i)
 		return;
-	*i = (struct invalidation){ .fs = fs, .id = id, .off = off, .len = len };
-	i->job = (struct pool_job){ .run = invalidate_job, .key = id, .lane = LANE_NOTIFY };
+	*i = (struct invalidation){.fs = fs, .id = id, .off = off, .len = len};
+	i->job = (struct pool_job){.run = invalidate_job, .key = id, .lane = LANE_NOTIFY};
 	pool_submit(fs->config.pool, &i->job);
 }
 
 /*
- * The kernel put what it read into its own page cache, from where splice and sendfile go on reading it for as
- * long as it stays. Writes through the daemon drop it (write_finish()), but nobody tells of writes on the kernel
- * path, and under direct modes nothing is to be cached: there it goes as soon as it was
- * delivered. Else it may be a mapping, that would be read over and over again (64 MiB
- * took up to twelve times as long), and only what happens behind the mount could make it stale.
+ * The kernel put what it read into its own page cache, from where splice and sendfile go on reading
+ * it for as long as it stays. Writes through the daemon drop it (write_finish()), but nobody tells
+ * of writes on the kernel path, and under direct modes nothing is to be cached: there it goes as
+ * soon as it was delivered. Else it may be a mapping, that would be read over and over again (64
+ * MiB took up to twelve times as long), and only what happens behind the mount could make it stale.
  */
 static bool pages_must_go_soon(const struct handle *h)
 {
@@ -109,7 +108,7 @@ static void read_done(struct engine_io *eio, ssize_t result)
 /* What is in the page cache already is copied at once; more may have to be waited for. */
 static ssize_t read_cached(struct fs_io *io)
 {
-	struct iovec iov = { io->buf, io->len };
+	struct iovec iov = {io->buf, io->len};
 	ssize_t n;
 
 	if (!io->fs->config.caps.rwf_nowait)
@@ -126,11 +125,11 @@ static void read_owned(struct fs_io *io)
 
 	io->got = io->skip = 0;
 	io->data = io->buf;
-	*e = (struct engine_io){ .fd = h->fd,
-				 .loop = io->loop,
-				 .pool = io->fs->config.pool,
-				 .key = file_key(h->file),
-				 .done = read_done };
+	*e = (struct engine_io){.fd = h->fd,
+				.loop = io->loop,
+				.pool = io->fs->config.pool,
+				.key = file_key(h->file),
+				.done = read_done};
 	if (h->plan.direct) { /* widened to blocks; the buffer has room for that */
 		uint32_t align = h->file->dio_offset;
 
@@ -175,10 +174,10 @@ void fs_read(struct fs_io *io)
 	io->handle = h;
 	if (io->page_cache)
 		atomic_store_explicit(&h->file->fuse_pages, true, memory_order_relaxed);
-	io->claim = (struct claim){ .kind = CLAIM_READ,
-				    .start = io->off,
-				    .end = range_end(io->off, io->len),
-				    .resume = read_resume };
+	io->claim = (struct claim){.kind = CLAIM_READ,
+				   .start = io->off,
+				   .end = range_end(io->off, io->len),
+				   .resume = read_resume};
 	if (iolock_acquire(&h->file->range, &io->claim))
 		read_owned(io);
 }
@@ -212,15 +211,16 @@ static void write_claim(struct fs_io *io)
 
 	io->epoch = atomic_load(&h->file->epoch);
 	io->align = h->file->dio_offset;
-	*c = (struct claim){ .kind = CLAIM_WRITE,
-			     .start = io->off,
-			     .end = range_end(io->off, io->len),
-			     .resume = write_resume };
-	/* the kernel path knows nothing of our claims, but shares the inode's lock and page cache */
+	*c = (struct claim){.kind = CLAIM_WRITE,
+			    .start = io->off,
+			    .end = range_end(io->off, io->len),
+			    .resume = write_resume};
+	/* the kernel path knows nothing of our claims, but shares the inode's lock and page cache
+	 */
 	if (write_bounces(io) && h->backing_id > 0)
 		io->whole = true;
 	if (io->whole) {
-		*c = (struct claim){ .kind = CLAIM_RMW, .end = UINT64_MAX, .resume = c->resume };
+		*c = (struct claim){.kind = CLAIM_RMW, .end = UINT64_MAX, .resume = c->resume};
 	} else if (write_bounces(io)) {
 		c->kind = CLAIM_RMW;
 		c->start = align_down(c->start, io->align);
@@ -241,9 +241,10 @@ static void write_reply_job(struct pool_job *job)
 }
 
 /*
- * Whoever reads after this write's reply must see it, also through pages that the kernel read for splice or
- * a mapping before. Those go before the reply; in a lane of its own, since the kernel may
- * wait for other requests of ours while it drops pages. Its own page write-back must not wait for itself.
+ * Whoever reads after this write's reply must see it, also through pages that the kernel read for
+ * splice or a mapping before. Those go before the reply; in a lane of its own, since the kernel may
+ * wait for other requests of ours while it drops pages. Its own page write-back must not wait for
+ * itself.
  */
 static void write_finish(struct fs_io *io, ssize_t result)
 {
@@ -257,9 +258,8 @@ static void write_finish(struct fs_io *io, ssize_t result)
 		return;
 	}
 	io->result = result;
-	io->job = (struct pool_job){ .run = write_reply_job,
-				     .key = file_key(f),
-				     .lane = LANE_NOTIFY };
+	io->job =
+	    (struct pool_job){.run = write_reply_job, .key = file_key(f), .lane = LANE_NOTIFY};
 	pool_submit(io->fs->config.pool, &io->job);
 }
 

@@ -24,7 +24,8 @@ struct sweep {
 	bool stop;
 };
 
-/* From now on another read of the file schedules it again: before its pages go, so none is missed. */
+/* From now on another read of the file schedules it again: before its pages go, so none is missed.
+ */
 static void unmark(struct fs *fs, uint64_t id)
 {
 	struct node *n = node_get(fs, id);
@@ -113,8 +114,8 @@ void sweep_destroy(struct sweep *s)
 	pthread_cond_signal(&s->changed);
 	pthread_mutex_unlock(&s->lock);
 	pthread_join(s->thread, NULL);
-	DL_FOREACH_SAFE (s->items, i, tmp)
-		free(i);
+	DL_FOREACH_SAFE(s->items, i, tmp)
+	free(i);
 	pthread_cond_destroy(&s->changed);
 	pthread_mutex_destroy(&s->lock);
 	free(s);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Pages that the kernel read into its own cache for splice, sendfile or a mapping go again a while later,
- * so that what changes behind the mount is seen as late as changed attributes are.
+ * Pages that the kernel read into its own cache for splice, sendfile or a mapping go again a while
+ * later, so that what changes behind the mount is seen as late as changed attributes are.
  */
 #ifndef CACHEFS_FS_SWEEP_H
 #define CACHEFS_FS_SWEEP_H
@@ -12,7 +12,8 @@ struct file;
 struct fs;
 struct sweep;
 
-/* A thread of its own: dropping pages may wait for requests. DELAY in seconds. 0 or a negative errno. */
+/* A thread of its own: dropping pages may wait for requests. DELAY in seconds. 0 or a negative
+ * errno. */
 int sweep_create(struct fs *fs, double delay, struct sweep **out);
 void sweep_destroy(struct sweep *s);
 

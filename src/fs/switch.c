@@ -27,7 +27,8 @@ static int handles_replan(struct fs *fs, struct file *f)
 	int result = 0;
 
 	pthread_mutex_lock(&f->lock);
-	DL_FOREACH (f->handles, h) {
+	DL_FOREACH(f->handles, h)
+	{
 		struct plan plan = replan(fs, h);
 		int err = plan.error ? plan.error : handle_apply_direct(h, plan.direct);
 
@@ -65,7 +66,7 @@ static int file_barrier(struct fs *fs, struct file *f, struct switches to)
 
 static int file_switch(struct fs *fs, struct file *f, struct switches to)
 {
-	struct claim gate = { .kind = CLAIM_GATE, .start = 0, .end = UINT64_MAX };
+	struct claim gate = {.kind = CLAIM_GATE, .start = 0, .end = UINT64_MAX};
 	int err, barrier = 0;
 
 	/* first what the kernel holds of shared mappings, as requests to us */
@@ -82,8 +83,8 @@ static int file_switch(struct fs *fs, struct file *f, struct switches to)
 }
 
 /*
- * Handles on the kernel path keep the flags of their open: flushes follow, and with the sync attribute
- * cache.writeback. (One whose O_DSYNC unsafe would drop is slower than need be.)
+ * Handles on the kernel path keep the flags of their open: flushes follow, and with the sync
+ * attribute cache.writeback. (One whose O_DSYNC unsafe would drop is slower than need be.)
  */
 static bool handle_follows(const struct fs *fs, const struct handle *h, struct switches to)
 {
@@ -97,8 +98,8 @@ static bool file_follows(const struct fs *fs, struct file *f, struct switches to
 	struct handle *h;
 
 	pthread_mutex_lock(&f->lock);
-	DL_FOREACH (f->handles, h)
-		follows = follows && handle_follows(fs, h, to);
+	DL_FOREACH(f->handles, h)
+	follows = follows && handle_follows(fs, h, to);
 	pthread_mutex_unlock(&f->lock);
 	return follows;
 }
@@ -118,8 +119,7 @@ static int shard_files(struct fs *fs, struct node_shard *s, struct file ***out)
 	(void)fs;
 	pthread_mutex_lock(&s->lock);
 	files = calloc(HASH_COUNT(s->hash) + 1, sizeof(*files));
-	HASH_ITER(hh, s->hash, n, tmp)
-	{
+	HASH_ITER (hh, s->hash, n, tmp) {
 		if (files && n->file) {
 			n->file->opens++;
 			files[count++] = n->file;

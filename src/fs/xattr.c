@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Extended attributes go by the path of the descriptor, since f*xattr(2) refuses O_PATH. Who may have
- * which is decided by the kernel on the mount (default_permissions).
+ * Extended attributes go by the path of the descriptor, since f*xattr(2) refuses O_PATH. Who may
+ * have which is decided by the kernel on the mount (default_permissions).
  */
 #include <linux/limits.h>
 #include <string.h>
@@ -11,13 +11,15 @@
 #include "fs/internal.h"
 
 /*
- * The kernel leaves who may do what with system.* to the filesystem (xattr_permission(), fs/xattr.c). ACLs it
- * checks itself on the mount; others (NFS's, CIFS's, ntfs3's) would be done with our rights.
+ * The kernel leaves who may do what with system.* to the filesystem (xattr_permission(),
+ * fs/xattr.c). ACLs it checks itself on the mount; others (NFS's, CIFS's, ntfs3's) would be done
+ * with our rights.
  */
 static bool served(const char *name)
 {
 	return strncmp(name, "system.", strlen("system.")) != 0 ||
-	       !strcmp(name, "system.posix_acl_access") || !strcmp(name, "system.posix_acl_default");
+	       !strcmp(name, "system.posix_acl_access") ||
+	       !strcmp(name, "system.posix_acl_default");
 }
 
 static int path_of(struct fs *fs, uint64_t id, struct path_fd *p)
@@ -37,7 +39,8 @@ ssize_t fs_getxattr(struct fs *fs, uint64_t id, const char *name, void *buf, siz
 	return err ? err : sysret(getxattr(fs_fd_path(p.fd).s, name, buf, size));
 }
 
-/* The kernel hides trusted attributes from who lacks CAP_SYS_ADMIN; it would show them all to us. */
+/* The kernel hides trusted attributes from who lacks CAP_SYS_ADMIN; it would show them all to us.
+ */
 static size_t without_trusted(char *list, size_t len)
 {
 	size_t kept = 0;

@@ -10,7 +10,8 @@
 
 /* The newest minor whose structures we know (7.45, Linux 6.18). */
 #define CACHEFS_FUSE_MINOR 45
-/* FUSE_SETXATTR_EXT and the 64-byte init_out: the oldest protocol that a 6.1 kernel speaks is 7.37 */
+/* FUSE_SETXATTR_EXT and the 64-byte init_out: the oldest protocol that a 6.1 kernel speaks is 7.37
+ */
 #define CACHEFS_FUSE_MINOR_MIN 36
 
 #ifndef FUSE_CREATE_SUPP_GROUP /* Linux 6.3 */

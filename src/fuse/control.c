@@ -11,7 +11,8 @@
 #include "fuse/ops.h"
 #include "fuse/session.h"
 
-/* <xfs/xfs_fs.h>; QEMU asks it of any file to learn the alignment of direct I/O (block/file-posix.c) */
+/* <xfs/xfs_fs.h>; QEMU asks it of any file to learn the alignment of direct I/O
+ * (block/file-posix.c) */
 struct xfs_dioattr {
 	uint32_t mem, min_io, max_io;
 };
@@ -87,19 +88,23 @@ static int remount_locked(struct session *s, const char *string, char *error, si
 		return err;
 	if (o->switches.direct && !fs_direct_possible(s->fs)) {
 		o->switches = o->mode = o->override = before;
-		snprintf(error, size, "the backing filesystem has no direct I/O, which that mode "
-				      "needs: use writeback, writethrough or unsafe");
+		snprintf(error, size,
+			 "the backing filesystem has no direct I/O, which that mode "
+			 "needs: use writeback, writethrough or unsafe");
 		return -EINVAL;
 	}
 	log_level_set(o->log_level);
 	err = fs_set_switches(s->fs, o->switches);
 	if (err == -EBUSY) {
 		o->switches = o->mode = o->override = before;
-		snprintf(error, size, "files are open on the kernel path and cannot follow into that "
-				      "mode: close them, or mount with kernel-path=never");
+		snprintf(error, size,
+			 "files are open on the kernel path and cannot follow into that "
+			 "mode: close them, or mount with kernel-path=never");
 	} else if (err)
-		snprintf(error, size, "the mode is in force, but what was written before could not "
-				      "be flushed: %s", strerror(-err));
+		snprintf(error, size,
+			 "the mode is in force, but what was written before could not "
+			 "be flushed: %s",
+			 strerror(-err));
 	return err;
 }
 
@@ -131,10 +136,10 @@ static const struct {
 	uint32_t cmd;
 	int (*run)(const struct ioctl_call *c);
 } ioctls[] = {
-	{ IOC_XFS_DIOINFO, do_dioinfo },
-	{ CACHEFS_IOC_INFO, do_info },
-	{ CACHEFS_IOC_FLUSH, do_flush },
-	{ CACHEFS_IOC_REMOUNT, do_remount },
+    {IOC_XFS_DIOINFO, do_dioinfo},
+    {CACHEFS_IOC_INFO, do_info},
+    {CACHEFS_IOC_FLUSH, do_flush},
+    {CACHEFS_IOC_REMOUNT, do_remount},
 };
 
 /* The kernel has made the sizes those of the command; a malformed request may not have. */
@@ -158,7 +163,7 @@ void op_ioctl(struct request *req)
 {
 	struct wire_reader r = wire_args(req);
 	const struct fuse_ioctl_in *in = wire_take(&r, sizeof(*in));
-	struct ioctl_call c = { .req = req, .s = req->session, .in = in };
+	struct ioctl_call c = {.req = req, .s = req->session, .in = in};
 	/* behind the argument, which is at most 16 KiB (_IOC_SIZEBITS) */
 	struct fuse_ioctl_out *out = (void *)(req->payload + 32768);
 	int err;
@@ -171,7 +176,7 @@ void op_ioctl(struct request *req)
 	c.out = out + 1;
 	memset(c.out, 0, in->out_size); /* sent on errors, too: never another request's data */
 	err = run_ioctl(&c);
-	*out = (struct fuse_ioctl_out){ .result = err };
+	*out = (struct fuse_ioctl_out){.result = err};
 	if (err == -ENOTTY || (err && _IOC_DIR(in->cmd) == _IOC_NONE))
 		reply_error(req, err);
 	else

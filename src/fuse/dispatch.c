@@ -11,7 +11,8 @@ static void op_ok(struct request *req)
 	reply_error(req, 0);
 }
 
-/* No reply is owed. An operation that was interrupted goes on to its end: it may already have had effects. */
+/* No reply is owed. An operation that was interrupted goes on to its end: it may already have had
+ * effects. */
 static void op_ignore(struct request *req)
 {
 	req->ops->release(req);
@@ -19,48 +20,48 @@ static void op_ignore(struct request *req)
 
 /* Searched by number: the index is the opcode. */
 static const struct opcode opcodes[] = {
-#define OP(op, place, run) [FUSE_##op] = { FUSE_##op, #op, PLACE_##place, run }
-	OP(LOOKUP, META, op_lookup),
-	OP(FORGET, META, op_forget), /* the last descriptor of an unlinked file frees its blocks */
-	OP(BATCH_FORGET, META, op_batch_forget),
-	OP(GETATTR, META, op_getattr),
-	OP(STATX, META, op_statx),
-	OP(SETATTR, META, op_setattr),
-	OP(READLINK, META, op_readlink),
-	OP(STATFS, META, op_statfs),
-	OP(SYMLINK, CREDENTIALS, op_symlink),
-	OP(MKNOD, CREDENTIALS, op_mknod),
-	OP(MKDIR, CREDENTIALS, op_mkdir),
-	OP(UNLINK, META, op_unlink),
-	OP(RMDIR, META, op_rmdir),
-	OP(RENAME, META, op_rename),
-	OP(RENAME2, META, op_rename2),
-	OP(LINK, META, op_link),
-	OP(OPEN, META, op_open),
-	OP(CREATE, CREDENTIALS, op_create),
-	OP(TMPFILE, CREDENTIALS, op_tmpfile),
-	OP(RELEASE, META, op_release),
-	OP(READ, HERE, op_read),
-	OP(WRITE, DATA, op_write),
-	OP(FLUSH, HERE, op_ok),
-	OP(FSYNC, FLUSH, op_fsync),
-	OP(FALLOCATE, FLUSH, op_fallocate),
-	OP(LSEEK, META, op_lseek),
-	OP(COPY_FILE_RANGE, FLUSH, op_copy_file_range),
-	OP(COPY_FILE_RANGE_64, FLUSH, op_copy_file_range_64),
-	OP(OPENDIR, META, op_opendir),
-	OP(READDIR, META, op_readdir),
-	OP(READDIRPLUS, META, op_readdirplus),
-	OP(RELEASEDIR, META, op_release),
-	OP(FSYNCDIR, FLUSH, op_fsyncdir),
-	OP(GETXATTR, META, op_getxattr),
-	OP(LISTXATTR, META, op_listxattr),
-	OP(SETXATTR, META, op_setxattr),
-	OP(REMOVEXATTR, META, op_removexattr),
-	OP(IOCTL, FLUSH, op_ioctl),
-	OP(ACCESS, HERE, op_ok), /* default_permissions: the kernel has decided */
-	OP(INTERRUPT, HERE, op_ignore),
-	OP(DESTROY, HERE, op_ok),
+#define OP(op, place, run) [FUSE_##op] = {FUSE_##op, #op, PLACE_##place, run}
+    OP(LOOKUP, META, op_lookup),
+    OP(FORGET, META, op_forget), /* the last descriptor of an unlinked file frees its blocks */
+    OP(BATCH_FORGET, META, op_batch_forget),
+    OP(GETATTR, META, op_getattr),
+    OP(STATX, META, op_statx),
+    OP(SETATTR, META, op_setattr),
+    OP(READLINK, META, op_readlink),
+    OP(STATFS, META, op_statfs),
+    OP(SYMLINK, CREDENTIALS, op_symlink),
+    OP(MKNOD, CREDENTIALS, op_mknod),
+    OP(MKDIR, CREDENTIALS, op_mkdir),
+    OP(UNLINK, META, op_unlink),
+    OP(RMDIR, META, op_rmdir),
+    OP(RENAME, META, op_rename),
+    OP(RENAME2, META, op_rename2),
+    OP(LINK, META, op_link),
+    OP(OPEN, META, op_open),
+    OP(CREATE, CREDENTIALS, op_create),
+    OP(TMPFILE, CREDENTIALS, op_tmpfile),
+    OP(RELEASE, META, op_release),
+    OP(READ, HERE, op_read),
+    OP(WRITE, DATA, op_write),
+    OP(FLUSH, HERE, op_ok),
+    OP(FSYNC, FLUSH, op_fsync),
+    OP(FALLOCATE, FLUSH, op_fallocate),
+    OP(LSEEK, META, op_lseek),
+    OP(COPY_FILE_RANGE, FLUSH, op_copy_file_range),
+    OP(COPY_FILE_RANGE_64, FLUSH, op_copy_file_range_64),
+    OP(OPENDIR, META, op_opendir),
+    OP(READDIR, META, op_readdir),
+    OP(READDIRPLUS, META, op_readdirplus),
+    OP(RELEASEDIR, META, op_release),
+    OP(FSYNCDIR, FLUSH, op_fsyncdir),
+    OP(GETXATTR, META, op_getxattr),
+    OP(LISTXATTR, META, op_listxattr),
+    OP(SETXATTR, META, op_setxattr),
+    OP(REMOVEXATTR, META, op_removexattr),
+    OP(IOCTL, FLUSH, op_ioctl),
+    OP(ACCESS, HERE, op_ok), /* default_permissions: the kernel has decided */
+    OP(INTERRUPT, HERE, op_ignore),
+    OP(DESTROY, HERE, op_ok),
 #undef OP
 };
 
@@ -93,14 +94,13 @@ static void run_job(struct pool_job *job)
 
 static void to_pool(struct request *req)
 {
-	static const enum lane lanes[] = { [PLACE_DATA] = LANE_DATA,
-					   [PLACE_FLUSH] = LANE_FLUSH,
-					   [PLACE_META] = LANE_META,
-					   [PLACE_CREDENTIALS] = LANE_META };
+	static const enum lane lanes[] = {[PLACE_DATA] = LANE_DATA,
+					  [PLACE_FLUSH] = LANE_FLUSH,
+					  [PLACE_META] = LANE_META,
+					  [PLACE_CREDENTIALS] = LANE_META};
 
-	req->job = (struct pool_job){ .run = run_job,
-				      .key = req->in->nodeid,
-				      .lane = lanes[req->op->place] };
+	req->job = (struct pool_job){
+	    .run = run_job, .key = req->in->nodeid, .lane = lanes[req->op->place]};
 	pool_submit(req->session->pool, &req->job);
 }
 

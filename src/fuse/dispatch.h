@@ -11,7 +11,8 @@ enum op_place {
 	PLACE_DATA, /* may block: a lane of the pool, or here where the loop allows that */
 	PLACE_FLUSH,
 	PLACE_META,
-	PLACE_CREDENTIALS /* as PLACE_META, but never on a loop's thread: takes on a caller's identity */
+	PLACE_CREDENTIALS /* as PLACE_META, but never on a loop's thread: takes on a caller's
+			     identity */
 };
 
 struct opcode {

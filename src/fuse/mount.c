@@ -36,10 +36,10 @@ static const struct {
 	unsigned long flag;
 	const char *set, *clear;
 } flag_names[] = {
-	{ MS_RDONLY, "ro", "rw" },	   { MS_NOSUID, "nosuid", "suid" },
-	{ MS_NODEV, "nodev", "dev" },	   { MS_NOEXEC, "noexec", "exec" },
-	{ MS_SYNCHRONOUS, "sync", "async" }, { MS_DIRSYNC, "dirsync", NULL },
-	{ MS_NOATIME, "noatime", "atime" },
+    {MS_RDONLY, "ro", "rw"},	       {MS_NOSUID, "nosuid", "suid"},
+    {MS_NODEV, "nodev", "dev"},	       {MS_NOEXEC, "noexec", "exec"},
+    {MS_SYNCHRONOUS, "sync", "async"}, {MS_DIRSYNC, "dirsync", NULL},
+    {MS_NOATIME, "noatime", "atime"},
 };
 #define LATER_FLAGS (MS_NODIRATIME | MS_RELATIME | MS_STRICTATIME)
 
@@ -106,7 +106,7 @@ struct captured {
 
 static struct captured capture_begin(void)
 {
-	struct captured c = { memfd_create("cachefs-stderr", MFD_CLOEXEC), -1 };
+	struct captured c = {memfd_create("cachefs-stderr", MFD_CLOEXEC), -1};
 
 	fflush(stderr);
 	if (c.file >= 0) {
@@ -141,8 +141,8 @@ static int check_device(char *err, size_t errsize)
 	if (fd >= 0)
 		return 0;
 	snprintf(err, errsize, "/dev/fuse: %s: %s", strerror(-code),
-		 code == -ENOENT || code == -ENODEV ? "load the module with 'modprobe fuse'" :
-						      "ask the administrator for access to it");
+		 code == -ENOENT || code == -ENODEV ? "load the module with 'modprobe fuse'"
+						    : "ask the administrator for access to it");
 	return code;
 }
 
@@ -240,10 +240,14 @@ int mount_change_flags(const struct options *o)
 {
 	static const struct {
 		unsigned long st, ms;
-	} map[] = { { ST_RDONLY, MS_RDONLY },	    { ST_NOSUID, MS_NOSUID },
-		    { ST_NODEV, MS_NODEV },	    { ST_NOEXEC, MS_NOEXEC },
-		    { ST_SYNCHRONOUS, MS_SYNCHRONOUS }, { ST_NOATIME, MS_NOATIME },
-		    { ST_NODIRATIME, MS_NODIRATIME }, { ST_RELATIME, MS_RELATIME } };
+	} map[] = {{ST_RDONLY, MS_RDONLY},
+		   {ST_NOSUID, MS_NOSUID},
+		   {ST_NODEV, MS_NODEV},
+		   {ST_NOEXEC, MS_NOEXEC},
+		   {ST_SYNCHRONOUS, MS_SYNCHRONOUS},
+		   {ST_NOATIME, MS_NOATIME},
+		   {ST_NODIRATIME, MS_NODIRATIME},
+		   {ST_RELATIME, MS_RELATIME}};
 	struct statvfs st;
 	unsigned long now = 0, want;
 

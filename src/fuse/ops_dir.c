@@ -10,7 +10,7 @@
 void op_opendir(struct request *req)
 {
 	struct session *s = req->session;
-	struct fuse_open_out out = { 0 };
+	struct fuse_open_out out = {0};
 	int err = fs_opendir(s->fs, req->in->nodeid, &out.fh);
 
 	if (err) {
@@ -31,8 +31,8 @@ struct dir_reply {
 
 static void dirent_put(uint8_t *p, const struct fs_dirent *d, size_t namelen)
 {
-	struct fuse_dirent out = { .ino = d->ino, .off = d->next,
-				   .namelen = (uint32_t)namelen, .type = d->type };
+	struct fuse_dirent out = {
+	    .ino = d->ino, .off = d->next, .namelen = (uint32_t)namelen, .type = d->type};
 
 	memcpy(p, &out, FUSE_NAME_OFFSET);
 	memcpy(p + FUSE_NAME_OFFSET, d->name, namelen);
@@ -76,7 +76,7 @@ static void readdir_op(struct request *req, bool plus)
 	struct wire_reader r = wire_args(req);
 	const struct fuse_read_in *in = wire_take(&r, sizeof(*in));
 	struct session *s = req->session;
-	struct dir_reply reply = { .session = s, .plus = plus };
+	struct dir_reply reply = {.session = s, .plus = plus};
 	_cleanup_free_ uint8_t *buf = NULL;
 	int err;
 
@@ -92,8 +92,8 @@ static void readdir_op(struct request *req, bool plus)
 	reply.pos = buf;
 	reply.end = buf + in->size;
 	err = fs_readdir(s->fs, req->in->nodeid, in->fh, in->offset, in->size,
-			 plus ? FUSE_DIRENT_ALIGN(FUSE_NAME_OFFSET_DIRENTPLUS + 1) :
-				FUSE_DIRENT_ALIGN(FUSE_NAME_OFFSET + 1),
+			 plus ? FUSE_DIRENT_ALIGN(FUSE_NAME_OFFSET_DIRENTPLUS + 1)
+			      : FUSE_DIRENT_ALIGN(FUSE_NAME_OFFSET + 1),
 			 plus, dir_emit, &reply);
 	if (err && reply.pos == buf)
 		reply_error(req, err);

@@ -27,23 +27,23 @@ void op_read(struct request *req)
 		reply_malformed(req);
 		return;
 	}
-	req->io = (struct fs_io){ .fs = s->fs,
-				  .loop = req->loop,
-				  .fh = in->fh,
-				  .off = in->offset,
-				  .len = in->size,
-				  .buf = req->payload,
-				  .client_flags = (int)in->flags,
-				  /* splice, sendfile and page faults come without an owner */
-				  .page_cache = !(in->read_flags & FUSE_READ_LOCKOWNER),
-				  .done = read_replied };
+	req->io = (struct fs_io){.fs = s->fs,
+				 .loop = req->loop,
+				 .fh = in->fh,
+				 .off = in->offset,
+				 .len = in->size,
+				 .buf = req->payload,
+				 .client_flags = (int)in->flags,
+				 /* splice, sendfile and page faults come without an owner */
+				 .page_cache = !(in->read_flags & FUSE_READ_LOCKOWNER),
+				 .done = read_replied};
 	fs_read(&req->io);
 }
 
 static void write_replied(struct fs_io *io, ssize_t result)
 {
 	struct request *req = container_of(io, struct request, io);
-	struct fuse_write_out out = { .size = (uint32_t)result };
+	struct fuse_write_out out = {.size = (uint32_t)result};
 
 	if (result < 0)
 		reply_error(req, (int)result);
@@ -65,17 +65,17 @@ void op_write(struct request *req)
 	/* direct I/O needs it aligned; it is, where the transport placed the header for that */
 	if (data != req->payload)
 		memmove(req->payload, data, in->size);
-	req->io = (struct fs_io){ .fs = s->fs,
-				  .loop = req->loop,
-				  .fh = in->fh,
-				  .off = in->offset,
-				  .len = in->size,
-				  .buf = req->payload,
-				  .client_flags = (int)in->flags,
-				  .kill_priv = in->write_flags & FUSE_WRITE_KILL_SUIDGID,
-				  .page_cache = in->write_flags & FUSE_WRITE_CACHE,
-				  .uid = req->in->uid,
-				  .done = write_replied };
+	req->io = (struct fs_io){.fs = s->fs,
+				 .loop = req->loop,
+				 .fh = in->fh,
+				 .off = in->offset,
+				 .len = in->size,
+				 .buf = req->payload,
+				 .client_flags = (int)in->flags,
+				 .kill_priv = in->write_flags & FUSE_WRITE_KILL_SUIDGID,
+				 .page_cache = in->write_flags & FUSE_WRITE_CACHE,
+				 .uid = req->in->uid,
+				 .done = write_replied};
 	fs_write(&req->io);
 }
 
@@ -149,7 +149,7 @@ static ssize_t copy_range(struct request *req)
 void op_copy_file_range(struct request *req)
 {
 	ssize_t n = copy_range(req);
-	struct fuse_write_out out = { .size = (uint32_t)n };
+	struct fuse_write_out out = {.size = (uint32_t)n};
 
 	if (n < 0)
 		reply_error(req, (int)n);
@@ -160,7 +160,7 @@ void op_copy_file_range(struct request *req)
 void op_copy_file_range_64(struct request *req)
 {
 	ssize_t n = copy_range(req);
-	struct fuse_copy_file_range_out out = { .bytes_copied = (uint64_t)n };
+	struct fuse_copy_file_range_out out = {.bytes_copied = (uint64_t)n};
 
 	if (n < 0)
 		reply_error(req, (int)n);
@@ -194,10 +194,9 @@ void op_listxattr(struct request *req)
 		reply_malformed(req);
 		return;
 	}
-	reply_value(req,
-		    fs_listxattr(req->session->fs, req->in->nodeid, list, in->size,
-				 req->in->uid == 0),
-		    list, !in->size);
+	reply_value(
+	    req, fs_listxattr(req->session->fs, req->in->nodeid, list, in->size, req->in->uid == 0),
+	    list, !in->size);
 }
 
 #ifndef FUSE_SETXATTR_ACL_KILL_SGID
@@ -209,7 +208,7 @@ void op_setxattr(struct request *req)
 	struct wire_reader r = wire_args(req);
 	bool ext = req->session->flags & FUSE_SETXATTR_EXT;
 	const struct fuse_setxattr_in *in =
-		wire_take(&r, ext ? sizeof(*in) : FUSE_COMPAT_SETXATTR_IN_SIZE);
+	    wire_take(&r, ext ? sizeof(*in) : FUSE_COMPAT_SETXATTR_IN_SIZE);
 	const char *name = in ? wire_string(&r, 255) : NULL;
 	const void *value = name ? wire_take(&r, in->size) : NULL;
 

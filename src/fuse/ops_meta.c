@@ -44,7 +44,7 @@ void op_lookup(struct request *req)
 	}
 	err = fs_lookup(s->fs, req->in->nodeid, name, &e);
 	if (err == -ENOENT && s->negative_timeout > 0) {
-		struct fuse_entry_out none = { 0 };
+		struct fuse_entry_out none = {0};
 
 		wire_timeout(s->negative_timeout, &none.entry_valid, &none.entry_valid_nsec);
 		reply_data(req, &none, sizeof(none));
@@ -80,7 +80,7 @@ void op_batch_forget(struct request *req)
 
 static void reply_attr(struct request *req, int err, const struct statx *st)
 {
-	struct fuse_attr_out out = { 0 };
+	struct fuse_attr_out out = {0};
 
 	if (err) {
 		reply_error(req, err);
@@ -109,35 +109,35 @@ void op_getattr(struct request *req)
 
 static struct fuse_sx_time sx_time(struct statx_timestamp t)
 {
-	return (struct fuse_sx_time){ .tv_sec = t.tv_sec, .tv_nsec = t.tv_nsec };
+	return (struct fuse_sx_time){.tv_sec = t.tv_sec, .tv_nsec = t.tv_nsec};
 }
 
 static void wire_statx(struct fuse_statx *out, const struct statx *st)
 {
-	*out = (struct fuse_statx){ .mask = st->stx_mask & (STATX_BASIC_STATS | STATX_BTIME),
-				    .blksize = st->stx_blksize,
-				    .attributes = st->stx_attributes,
-				    .attributes_mask = st->stx_attributes_mask,
-				    .nlink = st->stx_nlink,
-				    .uid = st->stx_uid,
-				    .gid = st->stx_gid,
-				    .mode = st->stx_mode,
-				    .ino = st->stx_ino,
-				    .size = st->stx_size,
-				    .blocks = st->stx_blocks,
-				    .atime = sx_time(st->stx_atime),
-				    .btime = sx_time(st->stx_btime),
-				    .ctime = sx_time(st->stx_ctime),
-				    .mtime = sx_time(st->stx_mtime),
-				    .rdev_major = st->stx_rdev_major,
-				    .rdev_minor = st->stx_rdev_minor };
+	*out = (struct fuse_statx){.mask = st->stx_mask & (STATX_BASIC_STATS | STATX_BTIME),
+				   .blksize = st->stx_blksize,
+				   .attributes = st->stx_attributes,
+				   .attributes_mask = st->stx_attributes_mask,
+				   .nlink = st->stx_nlink,
+				   .uid = st->stx_uid,
+				   .gid = st->stx_gid,
+				   .mode = st->stx_mode,
+				   .ino = st->stx_ino,
+				   .size = st->stx_size,
+				   .blocks = st->stx_blocks,
+				   .atime = sx_time(st->stx_atime),
+				   .btime = sx_time(st->stx_btime),
+				   .ctime = sx_time(st->stx_ctime),
+				   .mtime = sx_time(st->stx_mtime),
+				   .rdev_major = st->stx_rdev_major,
+				   .rdev_minor = st->stx_rdev_minor};
 }
 
 void op_statx(struct request *req)
 {
 	struct wire_reader r = wire_args(req);
 	const struct fuse_statx_in *in = wire_take(&r, sizeof(*in));
-	struct fuse_statx_out out = { 0 };
+	struct fuse_statx_out out = {0};
 	struct statx st;
 	int err;
 
@@ -162,7 +162,7 @@ void op_statx(struct request *req)
 
 static struct timespec set_time(bool now, uint64_t sec, uint32_t nsec)
 {
-	return (struct timespec){ .tv_sec = (time_t)sec, .tv_nsec = now ? UTIME_NOW : nsec };
+	return (struct timespec){.tv_sec = (time_t)sec, .tv_nsec = now ? UTIME_NOW : nsec};
 }
 
 void op_setattr(struct request *req)
@@ -170,12 +170,12 @@ void op_setattr(struct request *req)
 	static const struct {
 		uint32_t fattr;
 		unsigned set;
-	} bits[] = { { FATTR_MODE, FS_SET_MODE }, { FATTR_UID, FS_SET_UID },
-		     { FATTR_GID, FS_SET_GID },	  { FATTR_SIZE, FS_SET_SIZE },
-		     { FATTR_ATIME, FS_SET_ATIME }, { FATTR_MTIME, FS_SET_MTIME } };
+	} bits[] = {{FATTR_MODE, FS_SET_MODE},	 {FATTR_UID, FS_SET_UID},
+		    {FATTR_GID, FS_SET_GID},	 {FATTR_SIZE, FS_SET_SIZE},
+		    {FATTR_ATIME, FS_SET_ATIME}, {FATTR_MTIME, FS_SET_MTIME}};
 	struct wire_reader r = wire_args(req);
 	const struct fuse_setattr_in *in = wire_take(&r, sizeof(*in));
-	struct fs_setattr a = { 0 };
+	struct fs_setattr a = {0};
 	struct statx st;
 	int err;
 
@@ -211,7 +211,7 @@ void op_readlink(struct request *req)
 
 void op_statfs(struct request *req)
 {
-	struct fuse_statfs_out out = { 0 };
+	struct fuse_statfs_out out = {0};
 	struct statfs st;
 	int err = fs_statfs(req->session->fs, req->in->nodeid, &st);
 
@@ -219,13 +219,13 @@ void op_statfs(struct request *req)
 		reply_error(req, err);
 		return;
 	}
-	out.st = (struct fuse_kstatfs){ .blocks = st.f_blocks,
-					.bfree = st.f_bfree,
-					.bavail = st.f_bavail,
-					.files = st.f_files,
-					.ffree = st.f_ffree,
-					.bsize = (uint32_t)st.f_bsize,
-					.namelen = (uint32_t)st.f_namelen,
-					.frsize = (uint32_t)st.f_frsize };
+	out.st = (struct fuse_kstatfs){.blocks = st.f_blocks,
+				       .bfree = st.f_bfree,
+				       .bavail = st.f_bavail,
+				       .files = st.f_files,
+				       .ffree = st.f_ffree,
+				       .bsize = (uint32_t)st.f_bsize,
+				       .namelen = (uint32_t)st.f_namelen,
+				       .frsize = (uint32_t)st.f_frsize};
 	reply_data(req, &out, sizeof(out));
 }

@@ -18,7 +18,8 @@ struct ext_header { /* struct fuse_ext_header, Linux 6.3 */
 	uint32_t type;
 };
 
-/* Extensions stand at the end; their length, in units of 8 bytes, in what was padding of the header. */
+/* Extensions stand at the end; their length, in units of 8 bytes, in what was padding of the
+ * header. */
 static size_t extension_length(const struct request *req)
 {
 #if FUSE_KERNEL_MINOR_VERSION >= 38
@@ -33,25 +34,31 @@ bool wire_caller(const struct request *req, struct wire_reader *r, uint32_t umas
 {
 	size_t len = req->session->flags & FUSE_CREATE_SUPP_GROUP ? extension_length(req) : 0;
 	struct wire_reader ext;
+	struct ext_header h;
+	uint32_t groups[2]; /* struct fuse_supp_groups: how many, the first one */
 
-	*c = (struct fs_caller){ .uid = req->in->uid, .gid = req->in->gid,
-				 .pid = (pid_t)req->in->pid, .umask = umask };
+	*c = (struct fs_caller){
+	    .uid = req->in->uid, .gid = req->in->gid, .pid = (pid_t)req->in->pid, .umask = umask};
 	/* with the extension negotiated, none means that no group matters */
 	c->group_known = req->session->flags & FUSE_CREATE_SUPP_GROUP;
 	c->group = c->gid;
 	if ((size_t)(r->end - r->pos) < len)
 		return false;
-	ext = (struct wire_reader){ .pos = r->end - len, .end = r->end };
+	ext = (struct wire_reader){.pos = r->end - len, .end = r->end};
 	r->end -= len;
 	while (ext.pos < ext.end) {
-		const struct ext_header *h = wire_take(&ext, sizeof(*h));
-		const struct fuse_supp_groups *g = (const void *)ext.pos;
+		const uint8_t *p = wire_take(&ext, sizeof(h));
 
-		if (!h || h->size < sizeof(*h) || !wire_take(&ext, h->size - sizeof(*h)))
+		if (!p)
 			return false;
-		if (h->type == FUSE_EXT_GROUPS && h->size >= sizeof(*h) + sizeof(*g) + 4 &&
-		    g->nr_groups)
-			c->group = g->groups[0];
+		memcpy(&h, p, sizeof(h)); /* a name stands in front of it: at any alignment */
+		if (h.size < sizeof(h) || !wire_take(&ext, h.size - sizeof(h)))
+			return false;
+		if (h.type != FUSE_EXT_GROUPS || h.size < sizeof(h) + sizeof(groups))
+			continue;
+		memcpy(groups, p + sizeof(h), sizeof(groups));
+		if (groups[0])
+			c->group = groups[1];
 	}
 	return true;
 }
@@ -89,10 +96,10 @@ void op_mknod(struct request *req)
 		reply_malformed(req);
 		return;
 	}
-	reply_entry(req,
-		    fs_mknod(req->session->fs, req->in->nodeid, name, in->mode,
-			     wire_dev(in->rdev), &c, &e),
-		    &e);
+	reply_entry(
+	    req,
+	    fs_mknod(req->session->fs, req->in->nodeid, name, in->mode, wire_dev(in->rdev), &c, &e),
+	    &e);
 }
 
 void op_mkdir(struct request *req)
@@ -137,8 +144,8 @@ static void rename_op(struct request *req, struct wire_reader *r, uint64_t newdi
 	const char *name = wire_name(r), *newname = name ? wire_name(r) : NULL;
 
 	if (newname)
-		reply_error(req, fs_rename(req->session->fs, req->in->nodeid, name, newdir,
-					   newname, flags));
+		reply_error(req, fs_rename(req->session->fs, req->in->nodeid, name, newdir, newname,
+					   flags));
 	else
 		reply_malformed(req);
 }
@@ -182,13 +189,12 @@ void op_link(struct request *req)
 static struct open_out_740 open_out(const struct fs_opened *o)
 {
 	return (struct open_out_740){
-		.fh = o->fh,
-		.open_flags = (o->direct_io ? FOPEN_DIRECT_IO : 0) |
-			      (o->parallel_direct_writes ? FOPEN_PARALLEL_DIRECT_WRITES : 0) |
-			      (o->noflush ? FOPEN_NOFLUSH : 0) |
-			      (o->backing_id > 0 ? FOPEN_PASSTHROUGH : 0),
-		.backing_id = MAX(o->backing_id, 0)
-	};
+	    .fh = o->fh,
+	    .open_flags = (o->direct_io ? FOPEN_DIRECT_IO : 0) |
+			  (o->parallel_direct_writes ? FOPEN_PARALLEL_DIRECT_WRITES : 0) |
+			  (o->noflush ? FOPEN_NOFLUSH : 0) |
+			  (o->backing_id > 0 ? FOPEN_PASSTHROUGH : 0),
+	    .backing_id = MAX(o->backing_id, 0)};
 }
 
 void op_open(struct request *req)

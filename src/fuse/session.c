@@ -16,17 +16,17 @@
 #define BACKGROUND 128	  /* asynchronous requests in flight; QEMU and fio go to 64 and more */
 
 /*
- * Asked for where the kernel has it. Not asked for, on purpose: WRITEBACK_CACHE (sync(2) would not wait for
- * it, and it hides writes from us), POSIX_LOCKS and FLOCK_LOCKS (without them the kernel keeps
- * locks of the mount itself, correctly), AUTO_INVAL_DATA's opposite EXPLICIT_INVAL_DATA,
+ * Asked for where the kernel has it. Not asked for, on purpose: WRITEBACK_CACHE (sync(2) would not
+ * wait for it, and it hides writes from us), POSIX_LOCKS and FLOCK_LOCKS (without them the kernel
+ * keeps locks of the mount itself, correctly), AUTO_INVAL_DATA's opposite EXPLICIT_INVAL_DATA,
  * FUSE_NO_OPEN_SUPPORT.
  */
 #define WANTED_FLAGS                                                                               \
 	(FUSE_ASYNC_READ | FUSE_ATOMIC_O_TRUNC | FUSE_BIG_WRITES | FUSE_DONT_MASK |                \
-	 FUSE_HAS_IOCTL_DIR | FUSE_AUTO_INVAL_DATA | FUSE_DO_READDIRPLUS |                         \
-	 FUSE_READDIRPLUS_AUTO | FUSE_ASYNC_DIO | FUSE_PARALLEL_DIROPS | FUSE_POSIX_ACL |          \
-	 FUSE_MAX_PAGES | FUSE_HANDLE_KILLPRIV_V2 | FUSE_SETXATTR_EXT | FUSE_INIT_EXT |            \
-	 FUSE_CREATE_SUPP_GROUP | FUSE_DIRECT_IO_ALLOW_MMAP)
+	 FUSE_HAS_IOCTL_DIR | FUSE_AUTO_INVAL_DATA | FUSE_DO_READDIRPLUS | FUSE_READDIRPLUS_AUTO | \
+	 FUSE_ASYNC_DIO | FUSE_PARALLEL_DIROPS | FUSE_POSIX_ACL | FUSE_MAX_PAGES |                 \
+	 FUSE_HANDLE_KILLPRIV_V2 | FUSE_SETXATTR_EXT | FUSE_INIT_EXT | FUSE_CREATE_SUPP_GROUP |    \
+	 FUSE_DIRECT_IO_ALLOW_MMAP)
 
 /* Without these a promise would be broken, and every kernel since 6.1 has them. */
 #define NEEDED_FLAGS                                                                               \
@@ -54,8 +54,8 @@ size_t session_buffer_size(const struct session *s)
 static int init_check(const struct fuse_init_in *in, size_t len)
 {
 	/* before 7.36 init_in had no second word of flags */
-	if (len < sizeof(struct fuse_in_header) + sizeof(*in) ||
-	    in->major != FUSE_KERNEL_VERSION || in->minor < CACHEFS_FUSE_MINOR_MIN) {
+	if (len < sizeof(struct fuse_in_header) + sizeof(*in) || in->major != FUSE_KERNEL_VERSION ||
+	    in->minor < CACHEFS_FUSE_MINOR_MIN) {
 		log_error("this kernel speaks FUSE %u.%u, and cachefs needs %u.%u: use Linux 6.1 "
 			  "or newer",
 			  in->major, in->minor, FUSE_KERNEL_VERSION, CACHEFS_FUSE_MINOR_MIN);
@@ -71,7 +71,7 @@ static int init_answer(struct session *s, uint64_t unique, const struct fuse_ini
 	struct {
 		struct fuse_out_header head;
 		struct init_out_740 init;
-	} out = { .head = { .len = sizeof(out), .unique = unique } };
+	} out = {.head = {.len = sizeof(out), .unique = unique}};
 
 	s->minor = MIN(in->minor, (uint32_t)CACHEFS_FUSE_MINOR);
 	s->flags = offered & (WANTED_FLAGS | (s->backing_depth >= 0 ? FUSE_PASSTHROUGH : 0));
@@ -82,16 +82,16 @@ static int init_answer(struct session *s, uint64_t unique, const struct fuse_ini
 		return -EPROTO;
 	}
 	s->max_write = pages * (uint32_t)sysconf(_SC_PAGESIZE);
-	out.init = (struct init_out_740){ .major = FUSE_KERNEL_VERSION,
-					   .minor = s->minor,
-					   .max_readahead = in->max_readahead,
-					   .flags = (uint32_t)s->flags,
-					   .flags2 = (uint32_t)(s->flags >> 32),
-					   .max_background = BACKGROUND,
-					   .congestion_threshold = BACKGROUND * 3 / 4,
-					   .max_write = s->max_write,
-					   .time_gran = 1,
-					   .max_pages = (uint16_t)pages };
+	out.init = (struct init_out_740){.major = FUSE_KERNEL_VERSION,
+					 .minor = s->minor,
+					 .max_readahead = in->max_readahead,
+					 .flags = (uint32_t)s->flags,
+					 .flags2 = (uint32_t)(s->flags >> 32),
+					 .max_background = BACKGROUND,
+					 .congestion_threshold = BACKGROUND * 3 / 4,
+					 .max_write = s->max_write,
+					 .time_gran = 1,
+					 .max_pages = (uint16_t)pages};
 	/* the backing's own depth must be less; a mount of depth 2 cannot be stacked upon */
 	if (s->flags & FUSE_PASSTHROUGH)
 		out.init.max_stack_depth = (uint32_t)s->backing_depth + 1;
@@ -123,7 +123,8 @@ int session_init(struct session *s)
 		return err;
 	}
 	if ((size_t)n < sizeof(in.head) || in.head.opcode != FUSE_INIT) {
-		log_error("the kernel's first request is not FUSE_INIT: is /dev/fuse what it says?");
+		log_error(
+		    "the kernel's first request is not FUSE_INIT: is /dev/fuse what it says?");
 		return -EPROTO;
 	}
 	err = init_check(&in.init, (size_t)n);
@@ -132,10 +133,10 @@ int session_init(struct session *s)
 
 int session_backing_open(struct session *s, int fd)
 {
-	struct fuse_backing_map map = { .fd = fd };
+	struct fuse_backing_map map = {.fd = fd};
 
-	return s->flags & FUSE_PASSTHROUGH ? sysret(ioctl(s->fd, FUSE_DEV_IOC_BACKING_OPEN, &map)) :
-					     -EOPNOTSUPP;
+	return s->flags & FUSE_PASSTHROUGH ? sysret(ioctl(s->fd, FUSE_DEV_IOC_BACKING_OPEN, &map))
+					   : -EOPNOTSUPP;
 }
 
 void session_backing_close(struct session *s, int id)
@@ -151,8 +152,8 @@ void session_invalidate(struct session *s, uint64_t id, int64_t off, int64_t len
 	struct {
 		struct fuse_out_header head;
 		struct fuse_notify_inval_inode_out inval;
-	} out = { .head = { .len = sizeof(out), .error = FUSE_NOTIFY_INVAL_INODE },
-		  .inval = { .ino = id, .off = off, .len = len } };
+	} out = {.head = {.len = sizeof(out), .error = FUSE_NOTIFY_INVAL_INODE},
+		 .inval = {.ino = id, .off = off, .len = len}};
 
 	/* ENOENT: the kernel has no such inode any more, and so nothing to drop */
 	if (write(s->fd, &out, sizeof(out)) < 0 && errno != ENOENT && errno != ENODEV &&

@@ -24,8 +24,8 @@ struct session {
 	int fd; /* /dev/fuse, of the mount; the session's user owns it */
 	struct fs *fs;
 	struct pool *pool;
-	uint32_t minor;	   /* spoken with this kernel */
-	uint64_t flags;	   /* negotiated FUSE_ flags */
+	uint32_t minor;	    /* spoken with this kernel */
+	uint64_t flags;	    /* negotiated FUSE_ flags */
 	uint32_t max_write; /* bytes */
 	/* seconds */
 	double attr_timeout, entry_timeout, negative_timeout;

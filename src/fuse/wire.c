@@ -12,7 +12,7 @@ struct wire_reader wire_args(const struct request *req)
 {
 	const uint8_t *start = (const uint8_t *)req->in;
 
-	return (struct wire_reader){ .pos = start + sizeof(*req->in), .end = start + req->len };
+	return (struct wire_reader){.pos = start + sizeof(*req->in), .end = start + req->len};
 }
 
 const void *wire_take(struct wire_reader *r, size_t size)
@@ -47,10 +47,9 @@ const char *wire_name(struct wire_reader *r)
 
 static int send_reply(struct request *req, int err, const void *data, size_t size)
 {
-	struct fuse_out_header out = { .len = (uint32_t)(sizeof(out) + size),
-				       .error = err,
-				       .unique = req->in->unique };
-	struct iovec iov[2] = { { &out, sizeof(out) }, { (void *)(uintptr_t)data, size } };
+	struct fuse_out_header out = {
+	    .len = (uint32_t)(sizeof(out) + size), .error = err, .unique = req->in->unique};
+	struct iovec iov[2] = {{&out, sizeof(out)}, {(void *)(uintptr_t)data, size}};
 	int result = req->ops->send(req, iov, size ? 2 : 1);
 
 	req->ops->release(req);
@@ -74,7 +73,7 @@ int reply_data_checked(struct request *req, const void *data, size_t size)
 
 void reply_value(struct request *req, ssize_t n, const void *data, bool size_only)
 {
-	struct fuse_getxattr_out out = { .size = (uint32_t)n };
+	struct fuse_getxattr_out out = {.size = (uint32_t)n};
 
 	if (n < 0)
 		reply_error(req, (int)n);
@@ -93,22 +92,22 @@ void wire_timeout(double seconds, uint64_t *sec, uint32_t *nsec)
 void wire_attr(struct fuse_attr *out, const struct statx *st)
 {
 	*out = (struct fuse_attr){
-		.ino = st->stx_ino,
-		.size = st->stx_size,
-		.blocks = st->stx_blocks,
-		.atime = (uint64_t)st->stx_atime.tv_sec,
-		.mtime = (uint64_t)st->stx_mtime.tv_sec,
-		.ctime = (uint64_t)st->stx_ctime.tv_sec,
-		.atimensec = st->stx_atime.tv_nsec,
-		.mtimensec = st->stx_mtime.tv_nsec,
-		.ctimensec = st->stx_ctime.tv_nsec,
-		.mode = st->stx_mode,
-		.nlink = st->stx_nlink,
-		.uid = st->stx_uid,
-		.gid = st->stx_gid,
-		/* the kernel decodes it with new_decode_dev(), as makedev() has it below 2^32 */
-		.rdev = (uint32_t)makedev(st->stx_rdev_major, st->stx_rdev_minor),
-		.blksize = st->stx_blksize,
+	    .ino = st->stx_ino,
+	    .size = st->stx_size,
+	    .blocks = st->stx_blocks,
+	    .atime = (uint64_t)st->stx_atime.tv_sec,
+	    .mtime = (uint64_t)st->stx_mtime.tv_sec,
+	    .ctime = (uint64_t)st->stx_ctime.tv_sec,
+	    .atimensec = st->stx_atime.tv_nsec,
+	    .mtimensec = st->stx_mtime.tv_nsec,
+	    .ctimensec = st->stx_ctime.tv_nsec,
+	    .mode = st->stx_mode,
+	    .nlink = st->stx_nlink,
+	    .uid = st->stx_uid,
+	    .gid = st->stx_gid,
+	    /* the kernel decodes it with new_decode_dev(), as makedev() has it below 2^32 */
+	    .rdev = (uint32_t)makedev(st->stx_rdev_major, st->stx_rdev_minor),
+	    .blksize = st->stx_blksize,
 	};
 }
 

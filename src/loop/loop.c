@@ -47,9 +47,9 @@ unsigned loop_index(const struct loop *l)
  */
 static int ring_init(struct io_uring *ring)
 {
-	struct io_uring_params p = { .flags = IORING_SETUP_SINGLE_ISSUER |
-					      IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_CQSIZE,
-				     .cq_entries = 4 * RING_ENTRIES };
+	struct io_uring_params p = {.flags = IORING_SETUP_SINGLE_ISSUER |
+					     IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_CQSIZE,
+				    .cq_entries = 4 * RING_ENTRIES};
 
 	return io_uring_queue_init_params(RING_ENTRIES, ring, &p);
 }
@@ -214,7 +214,7 @@ static int loop_start(struct loop_group *g, unsigned i, struct loop_source sourc
 	sigset_t block, old;
 	int err;
 
-	*l = (struct loop){ .group = g, .index = i, .source = source };
+	*l = (struct loop){.group = g, .index = i, .source = source};
 	l->poll.done = poll_done;
 	sigfillset(&block);
 	sigdelset(&block, WAKE_SIGNAL);
@@ -235,7 +235,7 @@ int loop_group_start(struct loop_group **out, unsigned n, bool ring,
 		     struct loop_source (*source)(void *arg, unsigned i), void *arg)
 {
 	struct loop_group *g = calloc(1, sizeof(*g) + n * sizeof(struct loop));
-	struct sigaction sa = { .sa_handler = wake_handler }; /* no SA_RESTART: it interrupts */
+	struct sigaction sa = {.sa_handler = wake_handler}; /* no SA_RESTART: it interrupts */
 
 	if (!g)
 		return -ENOMEM;

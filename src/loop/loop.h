@@ -49,7 +49,8 @@ void loop_group_wait(struct loop_group *g);
 void loop_group_stop(struct loop_group *g);
 void loop_group_free(struct loop_group *g);
 
-/* On the loop's own thread: a prepared slot whose completion calls OP->done, or NULL without ring. */
+/* On the loop's own thread: a prepared slot whose completion calls OP->done, or NULL without ring.
+ */
 struct io_uring_sqe *loop_sqe(struct loop *l, struct ring_op *op);
 
 bool loop_block_begin(struct loop *l);

@@ -8,10 +8,9 @@
 
 /* 32 blocked writers saturate what a queue of a disk takes; metadata rarely waits for long. */
 static const unsigned lane_threads[LANES] = {
-	[LANE_DATA] = 32, [LANE_FLUSH] = 16, [LANE_META] = 8, [LANE_NOTIFY] = 4
-};
+    [LANE_DATA] = 32, [LANE_FLUSH] = 16, [LANE_META] = 8, [LANE_NOTIFY] = 4};
 
-#define KEYS 256 /* files share a counter when their hashes do: a little unfair, never wrong */
+#define KEYS 256    /* files share a counter when their hashes do: a little unfair, never wrong */
 #define IDLE_KEEP 4 /* threads of a lane that wait without a time limit */
 
 struct queue {
@@ -250,8 +249,8 @@ void pool_submit(struct pool *p, struct pool_job *job)
 	} else {
 		k->running++;
 		queue_push(&l->ready, job);
-		/* an idle thread stays counted until it runs: one that was signalled for an earlier job
-		 * is not there for this one */
+		/* an idle thread stays counted until it runs: one that was signalled for an earlier
+		 * job is not there for this one */
 		if (++l->nready > l->idle && l->threads < l->max)
 			lane_grow(l);
 		if (l->idle)

@@ -25,11 +25,12 @@ static int backing_open_flags(struct switches sw, int client_flags)
 }
 
 /*
- * The registered file's flags do not matter: the kernel opens the backing file again with the client's
- * (backing_file_open(), Linux 6.18). So these alone must mean the mode. Direct modes and writethrough are
- * served by the daemon: passthrough holds the inode lock over each write, which costs writers in
- * parallel a factor of three. O_APPEND stays with the daemon, too: the kernel's own open of the backing file
- * keeps it when the client clears it with F_SETFL, and a write would land in the wrong place.
+ * The registered file's flags do not matter: the kernel opens the backing file again with the
+ * client's (backing_file_open(), Linux 6.18). So these alone must mean the mode. Direct modes and
+ * writethrough are served by the daemon: passthrough holds the inode lock over each write, which
+ * costs writers in parallel a factor of three. O_APPEND stays with the daemon, too: the kernel's
+ * own open of the backing file keeps it when the client clears it with F_SETFL, and a write would
+ * land in the wrong place.
  */
 static bool client_means_mode(struct switches sw, int client_flags)
 {
@@ -38,7 +39,8 @@ static bool client_means_mode(struct switches sw, int client_flags)
 	return !sw.no_flush || !(client_flags & (O_DSYNC | O_SYNC));
 }
 
-/* The same where the inode's sync attribute may stand in for O_DSYNC, and locking is put up with. */
+/* The same where the inode's sync attribute may stand in for O_DSYNC, and locking is put up with.
+ */
 static bool client_can_mean_mode(struct switches sw, int client_flags)
 {
 	if (client_flags & O_APPEND || sw.direct != !!(client_flags & O_DIRECT))
@@ -48,8 +50,8 @@ static bool client_can_mean_mode(struct switches sw, int client_flags)
 
 static bool on_kernel_path(enum kernel_path kernel_path, struct switches sw, int client_flags)
 {
-	return kernel_path == KERNEL_PATH_ALWAYS ? client_can_mean_mode(sw, client_flags) :
-						   client_means_mode(sw, client_flags);
+	return kernel_path == KERNEL_PATH_ALWAYS ? client_can_mean_mode(sw, client_flags)
+						 : client_means_mode(sw, client_flags);
 }
 
 struct plan plan_open(struct switches sw, enum kernel_path kernel_path, int client_flags,
@@ -70,8 +72,8 @@ struct plan plan_open(struct switches sw, enum kernel_path kernel_path, int clie
 	    .write_rwf = sw.writeback ? 0 : RWF_DSYNC,
 	    .flush = sw.no_flush ? FLUSH_DROP : FLUSH_EXECUTE,
 	    .sync_metadata = !sw.writeback,
-	    .backing_id = allowed && (kernel_path == KERNEL_PATH_ALWAYS ||
-				      (!sw.direct && sw.writeback)),
+	    .backing_id =
+		allowed && (kernel_path == KERNEL_PATH_ALWAYS || (!sw.direct && sw.writeback)),
 	    .kernel = kernel,
 	    .kernel_sync = kernel && !sw.writeback,
 	    .fopen_direct_io = !kernel,

@@ -69,13 +69,15 @@ struct plan {
 	bool sync_metadata;
 
 	/*
-	 * The file may come onto the kernel path in this mode. Every open of such a file carries the
-	 * backing id from the first one on, or opens and mappings of one inode exclude one another
-	 * (EIO, ENODEV); the first open of a file decides for all. Mappings of a file with a backing
-	 * id are mappings of the backing file, so modes that the kernel path cannot serve have none.
+	 * The file may come onto the kernel path in this mode. Every open of such a file carries
+	 * the backing id from the first one on, or opens and mappings of one inode exclude one
+	 * another (EIO, ENODEV); the first open of a file decides for all. Mappings of a file with
+	 * a backing id are mappings of the backing file, so modes that the kernel path cannot serve
+	 * have none.
 	 */
 	bool backing_id;
-	/* The kernel reads, writes and maps the backing file itself, with the client's own flags. */
+	/* The kernel reads, writes and maps the backing file itself, with the client's own flags.
+	 */
 	bool kernel;
 	/* Only while the backing inode has the sync attribute (durability/sync_attr.h). */
 	bool kernel_sync;

@@ -42,8 +42,7 @@ static int arena_map(struct arena *a, const char *name)
 	a->fd = memfd_create(name, MFD_CLOEXEC);
 	if (a->fd < 0 || ftruncate(a->fd, (off_t)size) < 0)
 		return -errno;
-	a->records =
-		mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, a->fd, 0);
+	a->records = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, a->fd, 0);
 	if (a->records == MAP_FAILED) {
 		a->records = NULL;
 		return -errno;
@@ -172,8 +171,8 @@ static void chunk_release(struct arena *a, uint32_t c)
 		char *base;
 		size_t size;
 		int advice;
-	} parts[] = { { a->records, a->record_size, MADV_REMOVE },
-		      { a->privates, a->private_size, MADV_DONTNEED } };
+	} parts[] = {{a->records, a->record_size, MADV_REMOVE},
+		     {a->privates, a->private_size, MADV_DONTNEED}};
 
 	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
 		size_t start = align_up((size_t)c * ARENA_CHUNK * parts[i].size, page);

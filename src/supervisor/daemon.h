@@ -4,9 +4,9 @@
 #define CACHEFS_SUPERVISOR_DAEMON_H
 
 /*
- * Forks. Returns in the child, in a session of its own; the parent waits and ends with the status of
- * daemon_ready(), or of the child where that ends before. Before threads exist. A negative
- * errno when there is no child.
+ * Forks. Returns in the child, in a session of its own; the parent waits and ends with the status
+ * of daemon_ready(), or of the child where that ends before. Before threads exist. A negative errno
+ * when there is no child.
  */
 int daemon_fork(void);
 /* The mount answers: the parent may end with 0. Standard descriptors are /dev/null from now on. */

@@ -82,11 +82,11 @@ static void dev_release(struct request *req)
 	request_free(r);
 }
 
-static const struct request_ops dev_ops = { .send = dev_send, .release = dev_release };
+static const struct request_ops dev_ops = {.send = dev_send, .release = dev_release};
 
 /*
- * One page for header and arguments, so placed that a WRITE's data begins on the second page, where direct
- * I/O can take it from.
+ * One page for header and arguments, so placed that a WRITE's data begins on the second page, where
+ * direct I/O can take it from.
  */
 static struct dev_request *request_new(struct transport *t)
 {
@@ -170,22 +170,20 @@ static struct loop_source queue_source(void *arg, unsigned i)
 {
 	struct transport *t = arg;
 
-	return (struct loop_source){ .receive = dev_receive,
-				     .poll_fd = t->queues[i].polled_fd,
-				     .arg = &t->queues[i] };
+	return (struct loop_source){
+	    .receive = dev_receive, .poll_fd = t->queues[i].polled_fd, .arg = &t->queues[i]};
 }
 
 int transport_dev_start(const struct transport_config *config, struct transport **out)
 {
-	struct transport *t =
-		calloc(1, sizeof(*t) + config->loops * sizeof(struct dev_queue));
+	struct transport *t = calloc(1, sizeof(*t) + config->loops * sizeof(struct dev_queue));
 	int err = 0;
 
 	if (!t)
 		return -ENOMEM;
 	t->config = *config;
-	t->mem_size = PAGE + align_up(session_buffer_size(config->session), PAGE) +
-		      2 * FS_READ_SLACK;
+	t->mem_size =
+	    PAGE + align_up(session_buffer_size(config->session), PAGE) + 2 * FS_READ_SLACK;
 	pthread_mutex_init(&t->lock, NULL);
 	for (unsigned i = 0; i < config->loops; i++)
 		t->queues[i].blocking_fd = t->queues[i].polled_fd = -1;

@@ -9,17 +9,34 @@ need_fuse
 need_tools ioclient
 
 CLIENTS="plain odirect odsync mmap libaio io_uring rwf_dsync"
-NOFLUSH="cache=none,cache.no-flush=on"
+SETUPS=(writethrough writeback none directsync unsafe "unsafe by the daemon" "none without flushes")
 WRITES=64
 FLUSHES=8
 
-# expect MODE CLIENT FLUSHES: sets min and max for WRITES writes and so many flushes. Stores to a
+# clients SETUP: on the kernel path nobody can drop msync and RWF_DSYNC (kpath-exceptions.sh has those).
+clients() {
+	case $1 in
+	unsafe) echo "plain odirect odsync libaio io_uring" ;;
+	*) echo "$CLIENTS" ;;
+	esac
+}
+
+# mount_options SETUP
+mount_options() {
+	case $1 in
+	none\ *) echo "cache=none,cache.no-flush=on" ;;
+	unsafe\ *) echo "cache=unsafe,kernel-path=never" ;;
+	*) echo "cache=$1" ;;
+	esac
+}
+
+# expect SETUP CLIENT FLUSHES: sets min and max for WRITES writes and so many flushes. Stores to a
 # mapping reach the daemon by the page, or in runs of pages, whenever the kernel writes them back.
 expect() {
 	local synchronous=0
 
 	case $1 in
-	unsafe | *without*) min=0 max=0; return ;;
+	unsafe* | *without*) min=0 max=0; return ;;
 	writethrough | directsync) synchronous=1 ;;
 	*) [[ $2 =~ dsync ]] && synchronous=1 ;;
 	esac
@@ -58,19 +75,20 @@ settle() {
 	done
 }
 
-count=$(wc -w <<<"$CLIENTS")
 make_fs ext4 64M
 need_flush_counter
-plan $((6 * (4 * count + 1)))
+count=0
+for mode in "${SETUPS[@]}"; do
+	count=$((count + 4 * $(clients "$mode" | wc -w) + 1))
+done
+plan $count
 MNT=$WORK/mnt
 for client in $CLIENTS; do
 	allocate "$BACK/f.$client" 1M
 done
-for mode in $MODES "none without flushes"; do
-	options=cache=$mode
-	[[ $mode != none\ * ]] || options=$NOFLUSH
-	must_mount "$BACK" "$MNT" "$options"
-	for client in $CLIENTS; do
+for mode in "${SETUPS[@]}"; do
+	must_mount "$BACK" "$MNT" "$(mount_options "$mode")"
+	for client in $(clients "$mode"); do
 		flush=fdatasync
 		[ "$client" != mmap ] || flush=msync
 		check "$mode" "$client" 0

@@ -10,7 +10,24 @@ need_tools pagestat ioclient
 
 # A method of ioclient, and options. "unaligned" must be served by every mode as well.
 CLIENTS="plain odirect odsync mmap libaio io_uring rwf_dsync unaligned"
-NOFLUSH="cache=none,cache.no-flush=on"
+SETUPS=(writethrough writeback none directsync unsafe "unsafe by the daemon" "none without flushes")
+
+# clients SETUP: on the kernel path nobody can drop RWF_DSYNC (kpath-exceptions.sh has that).
+clients() {
+	case $1 in
+	unsafe) echo "${CLIENTS/rwf_dsync/}" ;;
+	*) echo "$CLIENTS" ;;
+	esac
+}
+
+# mount_options SETUP
+mount_options() {
+	case $1 in
+	none\ *) echo "cache=none,cache.no-flush=on" ;;
+	unsafe\ *) echo "cache=unsafe,kernel-path=never" ;;
+	*) echo "cache=$1" ;;
+	esac
+}
 
 # expect MODE CLIENT: sets want_cached and want_dirty, "yes" or "no", for after the write.
 expect() {
@@ -18,7 +35,7 @@ expect() {
 	want_dirty=no
 	case $1 in
 	none* | directsync) want_cached=no ;;
-	unsafe) want_dirty=yes ;;
+	unsafe*) want_dirty=yes ;;
 	# What the client asked to be synchronous is honoured.
 	writeback) [[ $2 =~ dsync ]] || want_dirty=yes ;;
 	esac
@@ -52,7 +69,7 @@ check() {
 	check_count "$(cached "$BACK/$file")" $want_cached "$mode, $client: cached after the write"
 	check_count "$before" $want_dirty "$mode, $client: dirty after the write"
 	succeeds "$mode, $client: fsync" sync "$MNT/$file"
-	if [ "$mode" = unsafe ]; then
+	if [[ $mode = unsafe* ]]; then
 		is "$(dirty "$BACK/$file")" -eq "$before" "$mode, $client: dirty unchanged by fsync"
 	else
 		is "$(dirty "$BACK/$file")" -eq 0 "$mode, $client: nothing dirty after fsync"
@@ -65,19 +82,20 @@ check() {
 		"$TOOLS/ioclient" "${args[@]}" -r "$WORK/copy"
 }
 
-count=$(wc -w <<<"$CLIENTS")
-plan $((6 * (8 * count + 1)))
+count=0
+for mode in "${SETUPS[@]}"; do
+	count=$((count + 8 * $(clients "$mode" | wc -w) + 1))
+done
+plan $count
 make_fs ext4 96M
 MNT=$WORK/mnt
-for mode in $MODES "none without flushes"; do
-	for client in $CLIENTS; do
+for mode in "${SETUPS[@]}"; do
+	for client in $(clients "$mode"); do
 		rm -f "$BACK/f.$client"
 		allocate "$BACK/f.$client" 2M
 	done
-	options=cache=$mode
-	[[ $mode != none\ * ]] || options=$NOFLUSH
-	must_mount "$BACK" "$MNT" "$options"
-	for client in $CLIENTS; do
+	must_mount "$BACK" "$MNT" "$(mount_options "$mode")"
+	for client in $(clients "$mode"); do
 		check "$mode" "$client"
 	done
 	succeeds "$mode: unmounts, the daemon ends" umount_cachefs "$MNT"

@@ -58,6 +58,10 @@ static const struct accepted {
     {"engine=uring", "cache=writeback,engine=uring"},
     {"engine=threads", "cache=writeback,engine=threads"},
     {"engine=null", "cache=writeback,engine=null"},
+    {"kernel-path=auto", "cache=writeback"},
+    {"kernel-path=always", "cache=writeback,kernel-path=always"},
+    {"kernel-path=never", "cache=writeback,kernel-path=never"},
+    {"kernel-path=never,kernel-path=auto", "cache=writeback"},
     {"threads=0", "cache=writeback"},
     {"threads=1", "cache=writeback,threads=1"},
     {"threads=1024", "cache=writeback,threads=1024"},
@@ -75,6 +79,7 @@ static const struct accepted {
     {"log-level=debug", "cache=writeback,log-level=debug"},
     {"remount", "cache=writeback"},
     {"mask-caps=direct-io", "cache=writeback,mask-caps=direct-io"},
+    {"mask-caps=kernel-path", "cache=writeback,mask-caps=kernel-path"},
     {"mask-caps=open-tree:io-uring", "cache=writeback,mask-caps=io-uring:open-tree"},
     {"context=a:b:c", "cache=writeback,context=a:b:c"},
     {"context=\"s0:c1,c2\",ro", "cache=writeback,context=s0:c1\\,c2"},
@@ -126,7 +131,9 @@ static const struct refused {
     {"=3", {"unknown option \"\""}},
     {"mask-cap=io-uring", {"unknown option \"mask-cap\": --help"}},
     {"rules=/f", {"unknown option \"rules\""}},
-    {"kernel-path=never", {"unknown option \"kernel-path\""}},
+    {"kernel-path=nver", {"\"kernel-path\"", "\"nver\" is not one of", "did you mean \"never\""}},
+    {"kernel-path", {"\"kernel-path\" needs a value"}},
+    {"kernelpath=auto", {"did you mean \"kernel-path\""}},
     {"dirty-max=1G", {"unknown option \"dirty-max\""}},
     {"bad\nname\x1b[31m=1", {"\"bad\\x0aname\\x1b[31m\""}},
     {"cache", {"\"cache\" needs a value", "cache=writeback|writethrough|"}},
@@ -213,6 +220,7 @@ Test(options, defaults)
 	cr_assert_eq(parse(&o, ""), 0);
 	cr_assert_str_eq(mode_name(o.switches), "writeback");
 	cr_assert_not(o.switches_given);
+	cr_assert_eq(o.kernel_path, KERNEL_PATH_AUTO);
 	cr_assert_eq(o.engine, ENGINE_AUTO);
 	cr_assert_eq(o.threads, 0);
 	cr_assert(o.attr_timeout == 1 && o.entry_timeout == 1 && o.negative_timeout == 0);

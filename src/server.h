@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Serves a mount. */
+#ifndef CACHEFS_SERVER_H
+#define CACHEFS_SERVER_H
+
+#include "config/options.h"
+
+/* mount(8): EXIT STATUS */
+enum { EXIT_USAGE = 1, EXIT_SYSTEM = 2, EXIT_MOUNT = 32 };
+
+/*
+ * Mounts and serves until the mount is gone; O's paths are absolute. In the background (unless
+ * O->foreground) the calling process ends with 0 as soon as the mount answers. An exit status, with
+ * a line in the log where it is not 0.
+ */
+int server_run(struct options *o);
+
+#endif
