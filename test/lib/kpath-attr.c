@@ -65,16 +65,16 @@ static int has_suid(int fd)
 
 	if (fstat(fd, &st))
 		return -1;
-	return (st.st_mode & (S_ISUID | S_ISGID)) == (S_ISUID | S_ISGID) ? 1 :
-	       st.st_mode & (S_ISUID | S_ISGID)				 ? -1 :
-									   0;
+	return (st.st_mode & (S_ISUID | S_ISGID)) == (S_ISUID | S_ISGID) ? 1
+	       : st.st_mode & (S_ISUID | S_ISGID)			 ? -1
+									 : 0;
 }
 
 /* Bits that are set while the file is open. */
 static int privileges_set_later(int fd)
 {
 	/* struct vfs_cap_data of revision 2: cap_net_raw, effective */
-	static const unsigned char cap[20] = { 1, 0, 0, 2, 0, 0x20 };
+	static const unsigned char cap[20] = {1, 0, 0, 2, 0, 0x20};
 	char value[64];
 	int bad = 0;
 
@@ -152,7 +152,8 @@ static int attributes_of(const char *path, int flags)
 		if (after.st_size != size)
 			return complain("size %lld, not %lld", (long long)after.st_size,
 					(long long)size);
-		if (!later(&after.st_mtim, &before.st_mtim) || !later(&after.st_ctim, &before.st_ctim))
+		if (!later(&after.st_mtim, &before.st_mtim) ||
+		    !later(&after.st_ctim, &before.st_ctim))
 			return complain("a write did not change the times");
 		if (after.st_blocks == 0)
 			return complain("no blocks");

@@ -38,7 +38,7 @@ static void append_child(const char *path, int child)
 
 static int append_check(const char *path)
 {
-	int next[APPENDERS] = { 0 }, fd = must_open(path, O_RDONLY), child, i;
+	int next[APPENDERS] = {0}, fd = must_open(path, O_RDONLY), child, i;
 	char record[RECORD + 1] = "";
 	long n = 0;
 
@@ -91,7 +91,8 @@ static void *truncate_writer(void *arg)
 	return NULL;
 }
 
-/* A block is zeros or 'w's as far as the file reaches; a size that was set is not outgrown by less. */
+/* A block is zeros or 'w's as far as the file reaches; a size that was set is not outgrown by less.
+ */
 static int truncate_content(const char *path)
 {
 	int fd = must_open(path, O_RDONLY);
@@ -100,7 +101,8 @@ static int truncate_content(const char *path)
 	struct stat st;
 
 	if (fstat(fd, &st) || n != st.st_size)
-		return complain("%zd bytes can be read, the size is %lld", n, (long long)st.st_size);
+		return complain("%zd bytes can be read, the size is %lld", n,
+				(long long)st.st_size);
 	for (ssize_t i = 0; i < n; i++)
 		if (buf[i] != 'w' && buf[i])
 			return complain("byte %zd is %d", i, buf[i]);
@@ -145,7 +147,7 @@ struct view {
 
 static struct view view_open(const char *path, int flags)
 {
-	struct view v = { .fd = must_open(path, O_RDWR | flags) };
+	struct view v = {.fd = must_open(path, O_RDWR | flags)};
 
 	v.map = mmap(NULL, 4 * BLOCK, PROT_READ | PROT_WRITE, MAP_SHARED, v.fd, 0);
 	if (v.map == MAP_FAILED)
@@ -179,7 +181,8 @@ static int maps_agree(struct view *v, int n, int round)
 			if (pread(v[k].fd, buf, BLOCK, BLOCK) != BLOCK)
 				die("read");
 			if (memcmp(buf, want, sizeof(want)))
-				return complain("open %d reads \"%.32s\", not \"%s\"", k, buf, want);
+				return complain("open %d reads \"%.32s\", not \"%s\"", k, buf,
+						want);
 		}
 	}
 	return 0;
@@ -187,7 +190,7 @@ static int maps_agree(struct view *v, int n, int round)
 
 int run_maps(int argc, char **argv)
 {
-	static const int flags[] = { 0, O_DIRECT, O_DSYNC };
+	static const int flags[] = {0, O_DIRECT, O_DSYNC};
 	struct view v[3];
 	int bad = 0, fd = must_open(argv[1], O_RDWR | O_CREAT | O_TRUNC);
 
@@ -251,8 +254,8 @@ int run_stale(int argc, char **argv)
 			die("write");
 		take(i % 2, reader, sink, pipes, buf);
 		if (memcmp(buf, want, BLOCK) && stale++ < 3)
-			complain("round %d: %s gives '%c', not '%c'", i, i % 2 ? "sendfile" : "splice",
-				 buf[0], want[0]);
+			complain("round %d: %s gives '%c', not '%c'", i,
+				 i % 2 ? "sendfile" : "splice", buf[0], want[0]);
 	}
 	if (stale)
 		complain("%d of %d stale", stale, rounds);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Any order and any mixture of opens and mappings of one file works: FUSE's kernel side by itself would
- * answer many of them with EIO or ENODEV.
+ * Any order and any mixture of opens and mappings of one file works: FUSE's kernel side by itself
+ * would answer many of them with EIO or ENODEV.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -19,12 +19,12 @@
 
 #define STORM_BLOCKS 64u
 
-static const int accesses[] = { O_RDONLY, O_WRONLY, O_RDWR };
-static const char *const access_names[] = { "ro", "wo", "rw" };
+static const int accesses[] = {O_RDONLY, O_WRONLY, O_RDWR};
+static const char *const access_names[] = {"ro", "wo", "rw"};
 
 enum use { USE_NONE, USE_READ, USE_WRITE, USE_SHARED, USE_SHARED_WRITE, USE_PRIVATE, USES };
-static const char *const use_names[] = { "only open", "read", "write", "map shared",
-					 "map shared for writing", "map private" };
+static const char *const use_names[] = {
+    "only open", "read", "write", "map shared", "map shared for writing", "map private"};
 
 /* Byte I of block B is the same for all writers, so that a read knows what it must see. */
 static char block_byte(unsigned b)
@@ -121,7 +121,7 @@ static int pair_half(const char *path, const struct open_kind *o, char *buf, cha
 static int pair(const char *path, const struct open_kind *first, const struct open_kind *second)
 {
 	static char *buf;
-	char *maps[2] = { NULL, NULL };
+	char *maps[2] = {NULL, NULL};
 	int fds[2], bad = 0;
 
 	buf = buf ? buf : blocks(1);
@@ -158,7 +158,7 @@ int run_mix(int argc, char **argv)
 			for (enum use u = 0; u < USES; u++)
 				if (possible(u, accesses[a]) && k->flags != O_APPEND &&
 				    k->flags != O_NOATIME)
-					all[n++] = (struct open_kind){ k, a, u };
+					all[n++] = (struct open_kind){k, a, u};
 	for (unsigned i = 0; i < n; i++)
 		for (unsigned j = 0; j < n && bad < 10; j++, pairs++)
 			bad += (unsigned)pair(argv[1], &all[i], &all[j]);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Who serves which open? While the daemon is stopped, what the kernel does by itself goes on, and what the
- * daemon has to do waits.
+ * Who serves which open? While the daemon is stopped, what the kernel does by itself goes on, and
+ * what the daemon has to do waits.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -119,7 +119,7 @@ static char try(struct attempt *a)
  */
 int run_which(int argc, char **argv)
 {
-	struct attempt a[KINDS] = { 0 };
+	struct attempt a[KINDS] = {0};
 	size_t n = 0;
 
 	(void)argc;

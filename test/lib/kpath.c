@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * kpath CHECK ARGUMENT...: clients whose reads and writes the kernel serves without the daemon, mixed
- * with those that the daemon serves.
+ * kpath CHECK ARGUMENT...: clients whose reads and writes the kernel serves without the daemon,
+ *mixed with those that the daemon serves.
  *
  *	which PID FILE		who serves each kind of open, seen while process PID is stopped
  *	mix FILE		every pair of opens and mappings, in both orders
@@ -28,9 +28,10 @@
 #include <time.h>
 
 const struct client_kind client_kinds[] = {
-	{ "plain", 0 },		{ "odirect", O_DIRECT }, { "osync", O_SYNC },
-	{ "odsync", O_DSYNC },	{ "append", O_APPEND },	 { "odirect+odsync", O_DIRECT | O_DSYNC },
-	{ "noatime", O_NOATIME }, { NULL, 0 },
+    {"plain", 0},	    {"odirect", O_DIRECT},
+    {"osync", O_SYNC},	    {"odsync", O_DSYNC},
+    {"append", O_APPEND},   {"odirect+odsync", O_DIRECT | O_DSYNC},
+    {"noatime", O_NOATIME}, {NULL, 0},
 };
 
 static const struct {
@@ -38,11 +39,11 @@ static const struct {
 	int arguments;
 	int (*run)(int argc, char **argv);
 } checks[] = {
-	{ "which", 2, run_which },	   { "mix", 1, run_mix },
-	{ "storm", 4, run_storm },	   { "append", 1, run_append },
-	{ "truncate", 1, run_truncate },   { "maps", 1, run_maps },
-	{ "stale", 2, run_stale },	   { "unlinked", 1, run_unlinked },
-	{ "privileges", 1, run_privileges }, { "attributes", 1, run_attributes },
+    {"which", 2, run_which},	       {"mix", 1, run_mix},
+    {"storm", 4, run_storm},	       {"append", 1, run_append},
+    {"truncate", 1, run_truncate},     {"maps", 1, run_maps},
+    {"stale", 2, run_stale},	       {"unlinked", 1, run_unlinked},
+    {"privileges", 1, run_privileges}, {"attributes", 1, run_attributes},
 };
 #define CHECKS (sizeof(checks) / sizeof(checks[0]))
 

@@ -256,10 +256,10 @@ static const struct {
 	const char *name;
 	int (*run)(char **argv);
 } checks[] = {
-	{ "rmw", run_rmw },
-	{ "otrunc", run_otrunc },
-	{ "remount", run_remount },
-	{ "term", run_term },
+    {"rmw", run_rmw},
+    {"otrunc", run_otrunc},
+    {"remount", run_remount},
+    {"term", run_term},
 };
 
 int main(int argc, char **argv)

@@ -91,7 +91,7 @@ Test(arena, out_of_range)
 	arena_destroy(NULL);
 }
 
-/* What a record was before shows in no later one, in a chunk that stays in use and in a fresh one. */
+/* What a record was before shows in no later one, be its chunk in use or fresh. */
 Test(arena, zeroed)
 {
 	struct arena *a = make(4 * ARENA_CHUNK);

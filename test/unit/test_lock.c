@@ -59,7 +59,7 @@ static void end(void)
 
 TestSuite(lock, .init = begin, .fini = end);
 
-/* Where two ranges overlap, for ranges that touch, meet in one byte, contain or equal each other. */
+/* Ranges that touch, meet in one byte, contain or equal each other. */
 static const struct {
 	uint64_t start, end;
 	bool overlap; /* with [100, 200) */

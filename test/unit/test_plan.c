@@ -86,16 +86,17 @@ static void check_open(const struct promised *p, int client_flags, const struct 
 }
 
 /*
- * On the kernel path only the client's own flags count: O_DIRECT alone bypasses the page cache, and with
- * O_SYNC or O_DSYNC each write is flushed. So those must be what the mode promises, or (always) the
- * inode's sync attribute adds what is missing. O_APPEND cannot be followed when a client clears it.
+ * On the kernel path only the client's own flags count: O_DIRECT alone bypasses the page cache, and
+ * with O_SYNC or O_DSYNC each write is flushed. So those must be what the mode promises, or
+ * (always) the inode's sync attribute adds what is missing. O_APPEND cannot be followed when a
+ * client clears it.
  */
 static void check_kernel_path(const struct promised *p, enum kernel_path kernel_path,
 			      int client_flags, const struct plan *plan)
 {
 	bool always = kernel_path == KERNEL_PATH_ALWAYS;
-	bool possible = kernel_path != KERNEL_PATH_NEVER &&
-			(always || (p->cached == YES && p->stable == NO));
+	bool possible =
+	    kernel_path != KERNEL_PATH_NEVER && (always || (p->cached == YES && p->stable == NO));
 	bool flushes = (client_flags & O_SYNC) != 0; /* has the bit of O_DSYNC in it */
 	bool bypasses = (client_flags & O_DIRECT) != 0;
 	bool means_it = bypasses == (p->cached == NO) && !(flushes && p->flushed == NO) &&
@@ -141,8 +142,7 @@ static void check_refused(const struct plan *plan, int error)
 	cr_assert_eq(plan->open_flags, 0);
 	cr_assert_not(plan->direct || plan->want_read || plan->sync_metadata);
 	cr_assert_not(plan->fopen_direct_io || plan->fopen_parallel_direct_writes);
-	cr_assert_not(plan->fopen_noflush || plan->kernel || plan->backing_id ||
-		      plan->kernel_sync);
+	cr_assert_not(plan->fopen_noflush || plan->kernel || plan->backing_id || plan->kernel_sync);
 	cr_assert_eq(plan->write_rwf, 0);
 }
 
@@ -197,12 +197,22 @@ static const struct who {
 	int flags;
 	bool kernel;
 } clients[] = {
-    {"writeback", 0, true},	 {"writeback", O_SYNC, true},	 {"writeback", O_DSYNC, true},
-    {"writeback", O_DIRECT, false}, {"writeback", O_APPEND, false}, {"unsafe", 0, true},
-    {"unsafe", O_SYNC, false},	 {"unsafe", O_DSYNC, false},	 {"unsafe", O_DIRECT, false},
-    {"unsafe", O_APPEND, false}, {"none", 0, false},		 {"none", O_DIRECT, false},
-    {"directsync", 0, false},	 {"directsync", O_DIRECT | O_DSYNC, false},
-    {"writethrough", 0, false},	 {"writethrough", O_DSYNC, false},
+    {"writeback", 0, true},
+    {"writeback", O_SYNC, true},
+    {"writeback", O_DSYNC, true},
+    {"writeback", O_DIRECT, false},
+    {"writeback", O_APPEND, false},
+    {"unsafe", 0, true},
+    {"unsafe", O_SYNC, false},
+    {"unsafe", O_DSYNC, false},
+    {"unsafe", O_DIRECT, false},
+    {"unsafe", O_APPEND, false},
+    {"none", 0, false},
+    {"none", O_DIRECT, false},
+    {"directsync", 0, false},
+    {"directsync", O_DIRECT | O_DSYNC, false},
+    {"writethrough", 0, false},
+    {"writethrough", O_DSYNC, false},
 };
 
 Test(plan, who_is_on_the_kernel_path)
@@ -238,8 +248,8 @@ Test(plan, combinations_are_all_there)
 Test(plan, flags_without_meaning_for_the_backing_are_dropped)
 {
 	const int dropped = O_PATH | O_DIRECTORY | 1 << 30;
-	struct plan plan = plan_open(cache_modes[0].switches, KERNEL_PATH_AUTO,
-				     O_RDWR | dropped, &everything);
+	struct plan plan =
+	    plan_open(cache_modes[0].switches, KERNEL_PATH_AUTO, O_RDWR | dropped, &everything);
 
 	cr_assert_eq(plan.error, 0);
 	cr_assert_eq(plan.open_flags, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
@@ -269,9 +279,8 @@ Test(plan, every_other_capability_can_be_missing)
 	const struct capabilities poor = {.backing_direct_io = true};
 
 	for (size_t i = 0; i < cache_modes_count; i++)
-		cr_assert_eq(plan_open(cache_modes[i].switches, KERNEL_PATH_AUTO, O_RDWR, &poor)
-				 .error,
-			     0);
+		cr_assert_eq(
+		    plan_open(cache_modes[i].switches, KERNEL_PATH_AUTO, O_RDWR, &poor).error, 0);
 }
 
 #define CHECK_WITHHELD(id, field, name)                                                            \
