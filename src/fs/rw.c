@@ -74,7 +74,7 @@ static void read_finish(struct fs_io *io, ssize_t result)
 {
 	struct fs *fs = io->fs;
 	struct file *f = io->handle->file;
-	bool page_cache = io->page_cache && result > 0;
+	bool page_cache = io->page_cache && result >= 0;
 	bool soon = page_cache && pages_must_go_soon(io->handle);
 	uint64_t id = node_id(f->node), off = io->off, len = io->len;
 

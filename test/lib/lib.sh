@@ -38,6 +38,12 @@ WORK=$(mktemp -d "${TMPDIR:-/var/tmp}/cachefs-test.XXXXXX") || bail_out "no work
 chmod 755 "$WORK"
 watchdog_pid=
 
+# The whole run is on the kernel path wherever that is possible. Contract exceptions then: mappings use
+# the page cache of the backing file in every mode, and O_DIRECT has the backing's own alignment.
+kernel_path_always() {
+	[[ ${CACHEFS_TEST_OPTS-} == *kernel-path=always* ]]
+}
+
 need_root() {
 	[ "$(id -u)" -eq 0 ] || skip_all "must run as root"
 }

@@ -193,7 +193,7 @@ static int run_remount(char **argv)
 
 struct term_file {
 	int fd, dir;
-	char name[8];
+	char name[16];
 	volatile char *map;
 };
 

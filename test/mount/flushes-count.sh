@@ -17,7 +17,9 @@ FLUSHES=8
 clients() {
 	case $1 in
 	unsafe) echo "plain odirect odsync libaio io_uring" ;;
-	*) echo "$CLIENTS" ;;
+	unsafe*) if kernel_path_always; then clients unsafe; else echo "$CLIENTS"; fi ;;
+	writeback) echo "$CLIENTS" ;;
+	*) if kernel_path_always; then echo "${CLIENTS/mmap/}"; else echo "$CLIENTS"; fi ;;
 	esac
 }
 
@@ -42,6 +44,8 @@ expect() {
 	esac
 	min=$(($3 + synchronous * WRITES))
 	max=$min
+	# the record of the sync attribute, written and removed
+	if kernel_path_always && [ $synchronous -eq 1 ]; then max=$((max + 8)); fi
 	if [ "$2" = mmap ]; then
 		[ $synchronous -eq 0 ] || min=$(($3 + 1))
 	fi

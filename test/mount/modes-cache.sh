@@ -16,7 +16,9 @@ SETUPS=(writethrough writeback none directsync unsafe "unsafe by the daemon" "no
 clients() {
 	case $1 in
 	unsafe) echo "${CLIENTS/rwf_dsync/}" ;;
-	*) echo "$CLIENTS" ;;
+	unsafe*) if kernel_path_always; then clients unsafe; else echo "$CLIENTS"; fi ;;
+	writeback) echo "$CLIENTS" ;;
+	*) if kernel_path_always; then echo "${CLIENTS/mmap/}"; else echo "$CLIENTS"; fi ;;
 	esac
 }
 

@@ -20,8 +20,11 @@ DIRECT=-d
 [ -z "$CACHEFS_TEST_BIND" ] || DIRECT=-D
 
 storm() {
-	local threads
+	local threads DIRECT=$DIRECT
 
+	case $1 in
+	none | directsync) if kernel_path_always; then DIRECT=-D; fi ;;
+	esac
 	for threads in 1 4; do
 		diag "$1: opstorm $DIRECT -t $threads -S $SEED -n $OPS"
 		succeeds "$1, $threads threads: $OPS operations as on a plain file" \
