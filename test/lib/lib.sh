@@ -34,6 +34,14 @@ export LC_ALL
 MODES="writethrough writeback none directsync unsafe"
 FAULTS='BUG|(Address|Leak|Thread|Memory)Sanitizer|runtime error:'
 
+# A mount namespace of its own starts with copies of what tests beside this one have mounted, and would
+# keep it alive after they have unmounted it.
+if [ -n "${CACHEFS_TEST_NS-}" ]; then
+	awk '$2 ~ /\/cachefs-test/ { print $2 }' /proc/self/mounts | tac | while read -r copy; do
+		umount --internal-only --no-canonicalize --lazy "$copy"
+	done
+fi
+
 WORK=$(mktemp -d "${TMPDIR:-/var/tmp}/cachefs-test.XXXXXX") || bail_out "no work directory"
 chmod 755 "$WORK"
 watchdog_pid=

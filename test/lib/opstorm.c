@@ -15,6 +15,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -85,17 +86,35 @@ static uint64_t rnd(struct worker *w)
 	return z ^ z >> 31;
 }
 
+/* Is NAME one of the comma separated names that -x excludes? */
+static bool is_excluded(const char *name)
+{
+	size_t len = strlen(name);
+	const char *p = set.excluded;
+
+	while (p && *p) {
+		if (!strncmp(p, name, len) && (p[len] == ',' || !p[len]))
+			return true;
+		p = strchr(p, ',');
+		p = p ? p + 1 : NULL;
+	}
+	return false;
+}
+
+static unsigned int weight_of(const struct op_type *op)
+{
+	return (set.no_map && op->mapped) || is_excluded(op->name) ? 0 : op->weight;
+}
+
 static int pick_type(struct worker *w)
 {
 	unsigned int r = rnd(w) % total_weight;
 	int id = 0;
 
 	for (;; id++) {
-		if (set.no_map && ops[id].mapped)
-			continue;
-		if (r < ops[id].weight)
+		if (r < weight_of(&ops[id]))
 			return id;
-		r -= ops[id].weight;
+		r -= weight_of(&ops[id]);
 	}
 }
 
@@ -360,7 +379,8 @@ static int usage(void)
 	    stderr,
 	    "usage: opstorm [-S seed] [-n ops] [-t threads, 1..%u] [-l max size, MiB]\n"
 	    "               [-d (also O_DIRECT, at any alignment)] [-D (also O_DIRECT, aligned)]\n"
-	    "               [-m (no mmap)] [-R op,op (must be supported)] TARGETFILE PLAINFILE\n",
+	    "               [-m (no mmap)] [-R op,op (must be supported)] [-x op,op (left out)]\n"
+	    "               TARGETFILE PLAINFILE\n",
 	    MAX_THREADS);
 	return 2;
 }
@@ -371,7 +391,7 @@ int main(int argc, char **argv)
 	int c;
 
 	set.seed = (uint64_t)time(NULL) * 1000 + (uint64_t)getpid() % 1000;
-	while ((c = getopt(argc, argv, "S:n:t:l:dDmR:")) != -1) {
+	while ((c = getopt(argc, argv, "S:n:t:l:dDmR:x:")) != -1) {
 		switch (c) {
 		case 'S':
 			set.seed = strtoull(optarg, NULL, 0);
@@ -397,6 +417,9 @@ int main(int argc, char **argv)
 		case 'R':
 			required = optarg;
 			break;
+		case 'x':
+			set.excluded = optarg;
+			break;
 		default:
 			return usage();
 		}
@@ -407,7 +430,7 @@ int main(int argc, char **argv)
 	set.path[TARGET] = argv[optind];
 	set.path[PLAIN] = argv[optind + 1];
 	for (int i = 0; ops[i].name; i++)
-		total_weight += set.no_map && ops[i].mapped ? 0 : ops[i].weight;
+		total_weight += weight_of(&ops[i]);
 	printf("seed=%" PRIu64 "\n", set.seed);
 	fflush(stdout);
 	make_files();

@@ -82,6 +82,7 @@ struct settings {
 	unsigned int threads;
 	int direct; /* 0, 1: also through O_DIRECT, 2: that only with aligned requests */
 	int no_map;
+	const char *excluded; /* names, comma separated, or NULL */
 	const char *path[SIDES];
 	char *src_path[SIDES];
 };

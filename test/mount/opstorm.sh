@@ -20,15 +20,22 @@ DIRECT=-d
 [ -z "$CACHEFS_TEST_BIND" ] || DIRECT=-D
 
 storm() {
-	local threads DIRECT=$DIRECT
+	local threads DIRECT=$DIRECT required=$REQUIRED
 
+	# O_DIRECT clients are on the kernel path then: with the backing's alignment, and their writes
+	# may be missed for a moment by sendfile and splice of others (doc/modes.md)
 	case $1 in
-	none | directsync) if kernel_path_always; then DIRECT=-D; fi ;;
+	none | directsync)
+		if kernel_path_always; then
+			DIRECT="-D -x sendfile,splice"
+			required=${REQUIRED/sendfile,splice,/}
+		fi
+		;;
 	esac
 	for threads in 1 4; do
 		diag "$1: opstorm $DIRECT -t $threads -S $SEED -n $OPS"
 		succeeds "$1, $threads threads: $OPS operations as on a plain file" \
-			"$TOOLS/opstorm" $DIRECT -t $threads -S "$SEED" -n $OPS -R $REQUIRED \
+			"$TOOLS/opstorm" $DIRECT -t $threads -S "$SEED" -n $OPS -R $required \
 			"$MNT/storm" "$WORK/plain"
 		diag "$output"
 	done
