@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <fuse_lowlevel.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -216,9 +217,17 @@ bool mount_is_there(const struct mount *m)
 	return m->attached && (!m->id || mount_id(m->mountpoint) == m->id);
 }
 
+/* Nobody has the mount any more: libfuse sees that too, and only gives up what it holds. */
+static bool connection_ended(const struct mount *m)
+{
+	struct pollfd p = {.fd = fuse_session_fd(m->session), .events = 0};
+
+	return poll(&p, 1, 0) == 1 && p.revents & POLLERR;
+}
+
 void mount_detach(struct mount *m)
 {
-	if (mount_is_there(m))
+	if (m->attached && (mount_is_there(m) || connection_ended(m)))
 		fuse_session_unmount(m->session);
 	m->attached = false;
 }

@@ -166,7 +166,8 @@ static struct fake *creation(const char *name, const void *ext, size_t len, uint
 	struct fake *f;
 
 	memcpy(args, name, namelen);
-	memcpy(args + namelen, ext, len);
+	if (len)
+		memcpy(args + namelen, ext, len);
 	f = fake(args, namelen + len);
 #if FUSE_KERNEL_MINOR_VERSION >= 38
 	f->req.in->total_extlen = told / 8;
