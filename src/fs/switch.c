@@ -15,7 +15,7 @@ static struct plan replan(struct fs *fs, const struct handle *h)
 	struct plan plan = fs_plan(fs, h->rec->client_flags);
 
 	plan.kernel = h->plan.kernel;
-	plan.kernel_sync = h->plan.kernel && plan.sync_metadata;
+	plan.kernel_sync = h->plan.kernel && plan.sync_metadata && h->can_write;
 	plan.fopen_direct_io = h->plan.fopen_direct_io;
 	return plan;
 }

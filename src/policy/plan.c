@@ -75,7 +75,8 @@ struct plan plan_open(struct switches sw, enum kernel_path kernel_path, int clie
 	    .backing_id =
 		allowed && (kernel_path == KERNEL_PATH_ALWAYS || (!sw.direct && sw.writeback)),
 	    .kernel = kernel,
-	    .kernel_sync = kernel && !sw.writeback,
+	    /* a reader must not change the file's ctime, as setting the attribute does */
+	    .kernel_sync = kernel && !sw.writeback && (client_flags & O_ACCMODE) != O_RDONLY,
 	    .fopen_direct_io = !kernel,
 	    .fopen_parallel_direct_writes = !(client_flags & O_APPEND),
 	    .fopen_noflush = true,

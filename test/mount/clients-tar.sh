@@ -49,7 +49,7 @@ unpack() {
 	succeeds "$1: and that holds the tree" \
 		tar --numeric-owner -df "$MNT/again.tar" -C "$WORK/tree"
 	succeeds "$1: all of it can be removed" rm -r "$copy"
-	is "$(find "$BACK" -mindepth 1 -name '*' ! -name .cachefs | wc -l)" -eq 1 \
+	is "$(find "$BACK" -mindepth 1 -name .cachefs -prune -o -mindepth 1 -print | wc -l)" -eq 1 \
 		"$1: nothing but the archive is left"
 }
 
