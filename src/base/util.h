@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
@@ -25,6 +26,15 @@ static inline uint64_t align_down(uint64_t v, uint64_t align)
 static inline uint64_t align_up(uint64_t v, uint64_t align)
 {
 	return align_down(v + align - 1, align);
+}
+
+/* CLOCK_MONOTONIC, in nanoseconds. */
+static inline uint64_t clock_nsec(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
 /* errno survives; close(2) is never retried (on Linux the descriptor is gone either way). */

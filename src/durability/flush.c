@@ -3,19 +3,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <time.h>
 
+#include "base/util.h"
 #include "engine/engine.h"
 
 struct flush_counts flush_totals;
-
-static uint64_t now_nsec(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 static void count(struct flush_counts *c, bool honoured, uint64_t nsec)
 {
@@ -83,8 +75,8 @@ int flush_file(struct flush_state *f, const struct engine *e, int fd, bool datas
 		flush_count_write(f, false, 0);
 		return flush_error(f);
 	}
-	start = now_nsec();
+	start = clock_nsec();
 	err = flush_sync(f, e, fd, datasync);
-	flush_count_write(f, true, now_nsec() - start);
+	flush_count_write(f, true, clock_nsec() - start);
 	return err;
 }

@@ -4,7 +4,6 @@
  * on a pool thread, so from then on the request may block.
  */
 #include <sys/uio.h>
-#include <time.h>
 
 #include "base/cap.h"
 #include "engine/bounce.h"
@@ -263,14 +262,6 @@ static void write_finish(struct fs_io *io, ssize_t result)
 	pool_submit(io->fs->config.pool, &io->job);
 }
 
-static uint64_t now_nsec(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 static ssize_t write_tail(struct fs_io *io, int rwf)
 {
 	_cleanup_fd_ int fd = fs_reopen(io->fs, io->handle->file->path.fd, O_RDWR);
@@ -303,12 +294,12 @@ static ssize_t write_blocks(struct fs_io *io, int rwf)
 static ssize_t write_with_flush(struct fs_io *io, int rwf)
 {
 	struct flush_state *flush = &io->handle->file->flush;
-	uint64_t start = now_nsec();
+	uint64_t start = clock_nsec();
 	ssize_t n = write_blocks(io, rwf);
 
 	if (n == -EAGAIN)
 		return n;
-	flush_count_write(flush, rwf != 0, rwf ? now_nsec() - start : 0);
+	flush_count_write(flush, rwf != 0, rwf ? clock_nsec() - start : 0);
 	return n > 0 && flush_error(flush) ? flush_error(flush) : n;
 }
 

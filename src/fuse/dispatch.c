@@ -20,7 +20,8 @@ static void op_ignore(struct request *req)
 
 /* Searched by number: the index is the opcode. */
 static const struct opcode opcodes[] = {
-#define OP(op, place, run) [FUSE_##op] = {FUSE_##op, #op, PLACE_##place, run}
+#define OP(op, place, run) [FUSE_##op] = {FUSE_##op, #op, PLACE_##place, false, run}
+#define OP_ALLOCATES(op, place, run) [FUSE_##op] = {FUSE_##op, #op, PLACE_##place, true, run}
     OP(LOOKUP, META, op_lookup),
     OP(FORGET, META, op_forget), /* the last descriptor of an unlinked file frees its blocks */
     OP(BATCH_FORGET, META, op_batch_forget),
@@ -42,13 +43,13 @@ static const struct opcode opcodes[] = {
     OP(TMPFILE, CREDENTIALS, op_tmpfile),
     OP(RELEASE, META, op_release),
     OP(READ, HERE, op_read),
-    OP(WRITE, DATA, op_write),
+    OP_ALLOCATES(WRITE, DATA, op_write),
     OP(FLUSH, HERE, op_ok),
     OP(FSYNC, FLUSH, op_fsync),
-    OP(FALLOCATE, FLUSH, op_fallocate),
+    OP_ALLOCATES(FALLOCATE, FLUSH, op_fallocate),
     OP(LSEEK, META, op_lseek),
-    OP(COPY_FILE_RANGE, FLUSH, op_copy_file_range),
-    OP(COPY_FILE_RANGE_64, FLUSH, op_copy_file_range_64),
+    OP_ALLOCATES(COPY_FILE_RANGE, FLUSH, op_copy_file_range),
+    OP_ALLOCATES(COPY_FILE_RANGE_64, FLUSH, op_copy_file_range_64),
     OP(OPENDIR, META, op_opendir),
     OP(READDIR, META, op_readdir),
     OP(READDIRPLUS, META, op_readdirplus),
@@ -63,6 +64,7 @@ static const struct opcode opcodes[] = {
     OP(INTERRUPT, HERE, op_ignore),
     OP(DESTROY, HERE, op_ok),
 #undef OP
+#undef OP_ALLOCATES
 };
 
 const struct opcode *opcode_find(uint32_t number)
@@ -76,11 +78,8 @@ const struct opcode *opcode_find(uint32_t number)
 static void run_blocking(struct request *req)
 {
 	static const uid_t root = 0;
-	bool allocates = req->op->place == PLACE_DATA || req->op->run == op_fallocate ||
-			 req->op->run == op_copy_file_range ||
-			 req->op->run == op_copy_file_range_64;
 
-	fs_thread_allocator(req->session->fs, allocates ? req->in->uid : root);
+	fs_thread_allocator(req->session->fs, req->op->allocates ? req->in->uid : root);
 	req->op->run(req);
 }
 

@@ -19,6 +19,7 @@ struct opcode {
 	uint32_t number;
 	const char *name;
 	enum op_place place;
+	bool allocates; /* blocks of the backing, as the caller: fs_thread_allocator() */
 	void (*run)(struct request *req);
 };
 
