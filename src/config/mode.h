@@ -55,8 +55,25 @@ const char *mode_name(struct switches sw);
  */
 int mode_describe(struct switches sw, char *buf, size_t size);
 
+/*
+ * TEXT (LEN bytes) as mode_describe() gives it, or MODE[,SWITCH=on|off...], or the switches alone
+ * on top of the default mode. Words are separated by commas or blanks. 0, or -EINVAL for an unknown
+ * word or a contradiction; *SW untouched then.
+ */
+int mode_parse(const char *text, size_t len, struct switches *sw);
+
 /* cache.writeback=off with cache.no-flush=on contradicts itself. */
 bool switches_valid(struct switches sw);
+
+/*
+ * Which of two modes promises more: the larger number. Synchronous writes count for more than
+ * honoured flushes, and these for more than an empty page cache.
+ */
+unsigned switches_strength(struct switches sw);
+
+/* As bits: 1 cache.direct, 2 cache.writeback, 4 cache.no-flush. */
+unsigned switches_pack(struct switches sw);
+struct switches switches_unpack(unsigned bits);
 
 bool switches_equal(struct switches a, struct switches b);
 

@@ -83,7 +83,8 @@ static int backing_open(struct fs *fs, int path_fd, const struct plan *plan)
 	return fs_reopen(fs, path_fd, flags);
 }
 
-int fs_open(struct fs *fs, uint64_t id, int flags, bool kill_priv, uid_t uid, struct fs_opened *o)
+int fs_open(struct fs *fs, uint64_t id, int flags, bool kill_priv, const struct fs_caller *c,
+	    struct fs_opened *o)
 {
 	_cleanup_path_ struct path_fd p = PATH_FD_NONE;
 	struct node *n = node_get(fs, id);
@@ -101,7 +102,7 @@ int fs_open(struct fs *fs, uint64_t id, int flags, bool kill_priv, uid_t uid, st
 	fd = backing_open(fs, p.fd, &plan);
 	if (fd < 0)
 		return fd;
-	err = handle_create_file(fs, n, fd, flags, &plan, uid, &h);
+	err = handle_create_file(fs, n, fd, flags, &plan, (struct opener){c->uid, c->pid}, &h);
 	if (err)
 		return err;
 	if (flags & O_TRUNC)
@@ -147,8 +148,8 @@ static int open_new(struct fs *fs, int dir_fd, const char *name, int flags, mode
 
 /* FD was opened in or under PARENT: its entry, and the handle. FD is consumed. */
 static int finish_create(struct fs *fs, struct node *parent, const char *name, int fd, int flags,
-			 const struct plan *plan, uid_t uid, bool truncate, struct fs_entry *e,
-			 struct fs_opened *o)
+			 const struct plan *plan, const struct fs_caller *c, bool truncate,
+			 struct fs_entry *e, struct fs_opened *o)
 {
 	_cleanup_fd_ int own = fd;
 	int path = fs_reopen(fs, fd, O_PATH);
@@ -157,9 +158,10 @@ static int finish_create(struct fs *fs, struct node *parent, const char *name, i
 
 	if (err)
 		return err;
-	err = handle_create_file(fs, node_get(fs, e->id), steal_fd(&own), flags, plan, uid, &h);
+	err = handle_create_file(fs, node_get(fs, e->id), steal_fd(&own), flags, plan,
+				 (struct opener){c->uid, c->pid}, &h);
 	if (!err && truncate) {
-		err = truncate_at_open(fs, h, uid != 0);
+		err = truncate_at_open(fs, h, c->uid != 0);
 		if (err)
 			handle_destroy(fs, h);
 	}
@@ -199,7 +201,7 @@ int fs_create_file(struct fs *fs, uint64_t parent, const char *name, int flags, 
 		close(fd);
 		return err;
 	}
-	return finish_create(fs, p, name, fd, flags, &plan, c->uid, truncate, e, o);
+	return finish_create(fs, p, name, fd, flags, &plan, c, truncate, e, o);
 }
 
 int fs_tmpfile(struct fs *fs, uint64_t parent, int flags, mode_t mode, const struct fs_caller *c,
@@ -216,7 +218,7 @@ int fs_tmpfile(struct fs *fs, uint64_t parent, int flags, mode_t mode, const str
 	if (err)
 		return err;
 	fd = open_new(fs, dir.fd, ".", fl, mode, c);
-	return fd < 0 ? fd : finish_create(fs, NULL, NULL, fd, flags, &plan, c->uid, false, e, o);
+	return fd < 0 ? fd : finish_create(fs, NULL, NULL, fd, flags, &plan, c, false, e, o);
 }
 
 void fs_release(struct fs *fs, uint64_t fh)

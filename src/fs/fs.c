@@ -14,16 +14,9 @@
 #define HANDLES_MAX (1u << 20)
 #define PATH_FDS_MAX 32768u
 
-unsigned switches_pack(struct switches sw)
-{
-	return sw.direct | sw.writeback << 1 | sw.no_flush << 2;
-}
-
 struct switches fs_switches(struct fs *fs)
 {
-	unsigned v = atomic_load(&fs->switches);
-
-	return (struct switches){.direct = v & 1, .writeback = v & 2, .no_flush = v & 4};
+	return switches_unpack(atomic_load(&fs->switches));
 }
 
 bool fs_direct_possible(struct fs *fs)

@@ -130,8 +130,9 @@ int fs_rmdir(struct fs *fs, uint64_t parent, const char *name);
 int fs_rename(struct fs *fs, uint64_t parent, const char *name, uint64_t newparent,
 	      const char *newname, unsigned flags);
 
-/* file.c. FLAGS: the client's open(2) flags. */
-int fs_open(struct fs *fs, uint64_t id, int flags, bool kill_priv, uid_t uid, struct fs_opened *o);
+/* file.c. FLAGS: the client's open(2) flags. Of the caller, an open needs only uid and pid. */
+int fs_open(struct fs *fs, uint64_t id, int flags, bool kill_priv, const struct fs_caller *c,
+	    struct fs_opened *o);
 int fs_create_file(struct fs *fs, uint64_t parent, const char *name, int flags, mode_t mode,
 		   const struct fs_caller *c, struct fs_entry *e, struct fs_opened *o);
 int fs_tmpfile(struct fs *fs, uint64_t parent, int flags, mode_t mode, const struct fs_caller *c,

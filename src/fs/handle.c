@@ -276,7 +276,7 @@ int handle_apply_direct(struct handle *h, bool direct)
 }
 
 int handle_create_file(struct fs *fs, struct node *n, int fd, int client_flags,
-		       const struct plan *plan, uid_t uid, struct handle **out)
+		       const struct plan *plan, struct opener by, struct handle **out)
 {
 	struct handle *h;
 	struct file *f;
@@ -300,7 +300,8 @@ int handle_create_file(struct fs *fs, struct node *n, int fd, int client_flags,
 	if (!h)
 		goto fail;
 	h->file = f;
-	err = handle_attach(fs, f, h, uid);
+	h->rec->pid = by.pid;
+	err = handle_attach(fs, f, h, by.uid);
 	if (err) {
 		handle_unmake(fs, h);
 		goto fail;

@@ -14,10 +14,17 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "cachefs.h"
 #include "durability/flush.h"
 #include "fs/lock.h"
 #include "fs/node.h"
 #include "policy/plan.h"
+
+/* A mode, and where it comes from. */
+struct file_mode {
+	struct switches switches;
+	enum cachefs_origin origin;
+};
 
 struct file {
 	struct node *node;
@@ -26,6 +33,11 @@ struct file {
 	struct flush_state flush;
 	pthread_mutex_t lock; /* handles, backing_id */
 	struct handle *handles;
+	/*
+	 * In force for all its handles, and what comes next: another one while handles on the
+	 * kernel path cannot follow. lock
+	 */
+	struct file_mode mode, wanted;
 	bool sync_attr;		/* we set the inode's sync attribute; a CLAIM_GATE on range */
 	unsigned opens;		/* the node's shard */
 	atomic_uint epoch;	/* counts changes of plans */
@@ -44,6 +56,7 @@ struct handle_record {
 	uint64_t node; /* id */
 	uint32_t generation;
 	int32_t client_flags;
+	int32_t pid; /* of who opened it; 0: not in our pid namespace */
 	uint32_t in_use;
 };
 
@@ -62,11 +75,16 @@ struct handle {
 struct handle *handle_get(struct fs *fs, uint64_t fh);
 uint64_t handle_id(const struct handle *h);
 
-/* Takes ownership of FD, also on failure. UID: who opens, and allocates blocks on the kernel path.
- */
+/* Who opens a file. */
+struct opener {
+	uid_t uid; /* allocates blocks on the kernel path */
+	pid_t pid;
+};
+
+/* Takes ownership of FD, also on failure. */
 int handle_create_dir(struct fs *fs, struct node *n, int fd, struct handle **out);
 int handle_create_file(struct fs *fs, struct node *n, int fd, int client_flags,
-		       const struct plan *plan, uid_t uid, struct handle **out);
+		       const struct plan *plan, struct opener by, struct handle **out);
 void handle_destroy(struct fs *fs, struct handle *h);
 
 /* Sets or clears O_DIRECT of the descriptor. No I/O on it may be running. 0 or a negative errno. */

@@ -46,7 +46,6 @@ int fs_statx_fd(int fd, struct statx *st);
 /* Inode numbers of other subvolumes (btrfs) are kept apart from the root's. */
 void fs_fix_ino(struct fs *fs, struct statx *st);
 
-unsigned switches_pack(struct switches sw);
 /* The plan for one more open. */
 struct plan fs_plan(struct fs *fs, int client_flags);
 /* NAME in PARENT_FD (O_PATH) as an O_PATH descriptor, never beyond the backing mount. */

@@ -202,6 +202,7 @@ void op_open(struct request *req)
 	struct wire_reader r = wire_args(req);
 	const struct fuse_open_in *in = wire_take(&r, sizeof(*in));
 	struct session *s = req->session;
+	struct fs_caller c = {.uid = req->in->uid, .pid = (pid_t)req->in->pid};
 	struct open_out_740 out;
 	struct fs_opened o;
 	int err;
@@ -212,8 +213,7 @@ void op_open(struct request *req)
 	}
 	/* the second word, `unused` in old headers, is open_flags */
 	err = fs_open(s->fs, req->in->nodeid, (int)in->flags,
-		      ((const uint32_t *)(const void *)in)[1] & FUSE_OPEN_KILL_SUIDGID,
-		      req->in->uid, &o);
+		      ((const uint32_t *)(const void *)in)[1] & FUSE_OPEN_KILL_SUIDGID, &c, &o);
 	if (err) {
 		reply_error(req, err);
 		return;
