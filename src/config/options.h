@@ -31,6 +31,9 @@ struct string_list {
 	size_t count;
 };
 
+/* Bytes of all rule= together: mount(8)'s table and the ioctls that carry options are small. */
+#define RULE_OPTIONS_MAX 2048
+
 struct rules;
 
 #define CAPABILITY_BIT_(id, field, name) CAPABILITY_BIT_##id,
