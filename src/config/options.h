@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The command line and the -o string as a plain struct. No system calls, nothing is printed.
+ * The command line and the -o string as a plain struct. No system calls (but in
+ * options_load_rules()), nothing is printed.
  *
  * Functions that can refuse their input fill ERR (of ERRSIZE bytes, at least 1; OPTIONS_ERROR_SIZE
  * is enough for all) with one line for people, without a newline, and return -EINVAL; -ENOMEM
