@@ -5,28 +5,13 @@
 # disk goes on, everything that waited is done.
 
 . "$(dirname "$0")/../lib/lib.sh"
-. "$top_srcdir/test/lib/disk.sh"
+. "$top_srcdir/test/lib/disk-fs.sh"
 need_root
 need_fuse
 need_tools ioclient pagestat
-reason=$(disk_missing mkfs.ext4) && skip_all "$reason"
+need_disk
 
 LIMIT=5 # seconds for what takes milliseconds
-
-end() {
-	local status=$?
-
-	exec 8>&- 9>&-
-	if [ -n "$DISK_PID" ]; then
-		disk_thaw
-		disk_clear
-		[ ! -e "$WORK/mnt" ] || umount_cachefs "$WORK/mnt" >/dev/null 2>&1
-		umount "$WORK/fs" 2>/dev/null
-		disk_stop
-	fi
-	(exit $status)
-	cleanup
-}
 
 # Waits until N requests wait at the frozen disk: the flush is really stuck.
 wait_stuck() {
@@ -115,16 +100,9 @@ check_many_files() {
 	succeeds "$text: unmounts, the daemon ends" umount_cachefs "$MNT"
 }
 
-trap end EXIT
-MNT=$WORK/mnt
-BACK=$WORK/fs
 SETUPS=(engine=uring engine=threads engine=uring,threads=1 engine=threads,threads=1)
 plan $((${#SETUPS[@]} * (10 + 7)))
-disk_start "$WORK/disk" 64M || bail_out "the disk does not start"
-disk_attach || bail_out "no loop device"
-mkfs.ext4 -q -O '^has_journal' -E lazy_itable_init=0 "$DISK_LOOP" || bail_out "mkfs.ext4"
-mkdir -p "$BACK"
-mount -o noatime "$DISK_LOOP" "$BACK" || bail_out "mount"
+new_disk
 mkdir "$BACK/dir"
 touch "$BACK/dir/in"
 allocate "$BACK/slow" 256K
