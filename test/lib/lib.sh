@@ -210,15 +210,25 @@ running() {
 	jobs -pr | grep -qx "$1"
 }
 
-# wait_end PID SECONDS: 0 when the process has ended within that time.
-wait_end() {
-	local i
+# within SECONDS COMMAND...: 0 when it succeeds within that time.
+within() {
+	local i tries=$(($1 * 20))
 
-	for ((i = 0; i < $2 * 20; i++)); do
-		running "$1" || return 0
+	shift
+	for ((i = 0; i < tries; i++)); do
+		"$@" && return 0
 		sleep 0.05
 	done
 	return 1
+}
+
+ended() {
+	! running "$1"
+}
+
+# wait_end PID SECONDS: 0 when the process has ended within that time.
+wait_end() {
+	within "$2" ended "$1"
 }
 
 # Unmount MNT and wait for its daemon: status 0 when it ended by itself, with status 0.

@@ -35,14 +35,8 @@ fsync_9() {
 	timeout 30 dd if=/dev/null conv=notrunc,fsync status=none >&9
 }
 
-wait_clean() {
-	local i
-
-	for ((i = 0; i < 100; i++)); do
-		[ "$(dirty "$1")" -gt 0 ] || return 0
-		sleep 0.05
-	done
-	return 1
+clean() {
+	[ "$(dirty "$1")" -eq 0 ]
 }
 
 # In this shell, whose child the daemon is.
@@ -85,7 +79,7 @@ check_first_error() {
 		succeeds "$1: the write and a dropped flush succeed" write_4k conv=notrunc,fsync
 		# the kernel writes the page back whenever it likes; here now, as somebody else's
 		sync "$BACK/bad" 2>/dev/null
-		wait_clean "$BACK/bad"
+		within 5 clean "$BACK/bad"
 		fails "$1: the next flush after a failed write-back fails" \
 			'Input/output error' fsync_9
 		;;
