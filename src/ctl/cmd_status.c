@@ -46,9 +46,7 @@ static void print_file(const struct file_status *f)
 	for (size_t i = 0; i < file_fields_count; i++)
 		print_line(file_fields[i].name, file_field_text(f, &file_fields[i], buf));
 	print_line("kernel_path_reason", f->kernel_path_reason ? f->kernel_path_reason : "-");
-	print_line("error", f->error > 0   ? strerror(f->error)
-			    : f->error < 0 ? "a flush failed"
-					   : "none");
+	print_line("error", f->error ? f->error : "none");
 	if (f->clients_count)
 		printf("clients\n");
 	print_clients(f, stdout);

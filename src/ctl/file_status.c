@@ -61,8 +61,8 @@ char *open_flags_text(unsigned flags)
 						      : "";
 
 	return text_format("%s%s%s%s", access[flags & O_ACCMODE],
-			   flags & O_APPEND ? "|O_APPEND" : "", flags & O_DIRECT ? "|O_DIRECT" : "",
-			   sync);
+			   flags & O_DIRECT ? "|O_DIRECT" : "", sync,
+			   flags & O_APPEND ? "|O_APPEND" : "");
 }
 
 void file_status_init(struct file_status *f, const char *path)
@@ -88,6 +88,7 @@ void file_status_free(struct file_status *f)
 	free(f->origin);
 	free(f->pending_origin);
 	free(f->kernel_path_reason);
+	free(f->error);
 	*f = (struct file_status){0};
 }
 
@@ -143,7 +144,7 @@ void file_status_from_ioctl(struct file_status *f, const char *path, const struc
 		f->pending_origin = origin_name(s->pending_origin);
 	}
 	f->kernel_path_reason = reason_text(s->kernel_path);
-	f->error = s->error;
+	f->error = s->error ? need_memory(strdup(strerror(s->error))) : NULL;
 #define FROM_(type, name, expression) f->name = (expression);
 #define COUNTER_(name, help) f->name = s->name;
 	FILE_FIELDS(FROM_)
@@ -209,13 +210,6 @@ static void clients_from_json(struct file_status *f, const json_t *clients)
 	f->clients_total = f->clients_count;
 }
 
-static int error_of(const json_t *error)
-{
-	if (json_is_integer(error))
-		return (int)json_integer_value(error);
-	return error && !json_is_null(error) && !json_is_false(error) ? -1 : 0;
-}
-
 int file_status_from_json(struct file_status *f, const json_t *object)
 {
 	const char *path = json_string_value(json_object_get(object, "path"));
@@ -225,6 +219,7 @@ int file_status_from_json(struct file_status *f, const json_t *object)
 	if (!path)
 		return -EINVAL;
 	file_status_init(f, path);
+	text_unescape_bytes(f->path);
 	f->switches = switches_of(object);
 	f->origin = text_of(object, "origin");
 	if (json_is_object(pending)) {
@@ -233,7 +228,7 @@ int file_status_from_json(struct file_status *f, const json_t *object)
 		f->pending_origin = text_of(pending, "origin");
 	}
 	f->kernel_path_reason = text_of(object, "kernel_path_reason");
-	f->error = error_of(json_object_get(object, "error"));
+	f->error = text_of(object, "error");
 	for (size_t i = 0; i < file_fields_count; i++)
 		field_from_json(f, &file_fields[i], json_object_get(object, file_fields[i].name));
 	clients_from_json(f, json_object_get(object, "clients"));
@@ -322,7 +317,7 @@ json_t *file_status_to_json(const struct file_status *f)
 	for (size_t i = 0; i < file_fields_count; i++)
 		set(object, file_fields[i].name, field_to_json(f, &file_fields[i]));
 	set_text(object, "kernel_path_reason", f->kernel_path_reason);
-	set(object, "error", json_integer(f->error));
+	set_text(object, "error", f->error);
 	set(object, "clients", clients_to_json(f));
 	set(object, "clients_total",
 	    f->clients_total == CACHEFS_UNKNOWN ? NULL

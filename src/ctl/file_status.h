@@ -34,7 +34,6 @@
 	X(SECONDS, read_seconds, (double)s->reads.nsec / 1e9)                                      \
 	X(NUMBER, writes, s->writes.count)                                                         \
 	X(SECONDS, write_seconds, (double)s->writes.nsec / 1e9)                                    \
-	X(NUMBER, flushes, s->flushes.count)                                                       \
 	X(SECONDS, flush_seconds, (double)s->flushes.nsec / 1e9)
 
 #define FILE_CTYPE_NUMBER uint64_t
@@ -60,7 +59,7 @@ struct file_status {
 	int pending_switches;
 	char *pending_origin;
 	char *kernel_path_reason;
-	int error; /* errno; 0: none; -1: not known which */
+	char *error; /* of a flush that failed; NULL: none */
 	/* CACHEFS_UNKNOWN, or NAN for seconds, is what was not said */
 	FILE_FIELDS(FILE_MEMBER_)
 	CACHEFS_COUNTERS(FILE_COUNTER_MEMBER_)
@@ -82,7 +81,10 @@ int file_status_from_json(struct file_status *f, const json_t *object);
 /* A new reference. */
 json_t *file_status_to_json(const struct file_status *f);
 
-/* A string; bytes that are no UTF-8, which JSON cannot have, as U+FFFD. A new reference. */
+/*
+ * A string; bytes that are no UTF-8, which JSON cannot have, as \xhh, as in status.json. A new
+ * reference.
+ */
 json_t *text_to_json(const char *text);
 
 /* FILE_FIELDS and CACHEFS_COUNTERS as a table. */

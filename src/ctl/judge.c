@@ -126,10 +126,11 @@ static void judge_rates(const struct evidence *e, struct findings *out)
 	share = (b->flush_seconds - a->flush_seconds) / e->seconds /
 		(double)(some(b->writers) ? b->writers : 1);
 	if (share > FLUSH_SHARE) /* false for NAN */
-		findings_add(out, FINDING_FLUSH_RATE,
-			     text_format("%.0f flushes/s take %.0f %% of each writer's time",
-					 (double)(b->flushes - a->flushes) / e->seconds,
-					 100 * MIN(share, 1.0)));
+		findings_add(
+		    out, FINDING_FLUSH_RATE,
+		    text_format("%.0f flushes/s take %.0f %% of each writer's time",
+				(double)(b->flushes_honoured - a->flushes_honoured) / e->seconds,
+				100 * MIN(share, 1.0)));
 	if (a->dirty_bytes != CACHEFS_UNKNOWN && some(b->dirty_bytes) &&
 	    b->dirty_bytes > a->dirty_bytes + DIRTY_STEP)
 		findings_add(
@@ -166,8 +167,7 @@ static void judge_state(const struct file_status *f, struct findings *out)
 
 	if (f->error)
 		findings_add(out, FINDING_FLUSH_FAILED,
-			     text_format("a flush failed: %s",
-					 f->error > 0 ? strerror(f->error) : "an I/O error"));
+			     text_format("a flush failed: %s", f->error));
 	if (f->tainted == 1)
 		findings_add(out, FINDING_TAINTED,
 			     text_format("unflushed when the host went down"));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "ctl/text.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <math.h>
 #include <stdarg.h>
@@ -63,16 +64,36 @@ static size_t printable(const unsigned char *s)
 char *text_valid(const char *text)
 {
 	const unsigned char *s = (const unsigned char *)text;
-	char *out = need_memory(malloc(3 * strlen(text) + 1)), *p = out;
+	char *out = need_memory(malloc(4 * strlen(text) + 1)), *p = out;
 
 	while (*s) {
 		size_t n = character(s);
 
-		p = mempcpy(p, n ? (const void *)s : "\357\277\275", n ? n : 3);
-		s += n ? n : 1;
+		if (n) {
+			p = mempcpy(p, s, n);
+			s += n;
+		} else
+			p += sprintf(p, "\\x%02x", *s++);
 	}
 	*p = '\0';
 	return out;
+}
+
+void text_unescape_bytes(char *text)
+{
+	char *to = text;
+
+	while (*text) {
+		if (text[0] == '\\' && text[1] == 'x' && strchr("89abcdef", text[2]) && text[2] &&
+		    isxdigit((unsigned char)text[3])) {
+			char digits[] = {text[2], text[3], '\0'};
+
+			*to++ = (char)strtol(digits, NULL, 16);
+			text += 4;
+		} else
+			*to++ = *text++;
+	}
+	*to = '\0';
 }
 
 char *text_escape(const char *text)
@@ -91,7 +112,7 @@ char *text_escape(const char *text)
 			p = stpcpy(p, "\\\\");
 			s++;
 		} else
-			p += sprintf(p, "\\%03o", *s++);
+			p += sprintf(p, "\\x%02x", *s++);
 	}
 	*p = '\0';
 	return out;

@@ -8,14 +8,19 @@
 #include <stdio.h>
 
 /*
- * TEXT with control characters and bytes that are no UTF-8 as \ooo (octal), and "\" as "\\": one
+ * TEXT with control characters and bytes that are no UTF-8 as \xhh, and "\" as "\\": one
  * line, which does nothing to a terminal. To be freed with free(3); ends the process where there is
  * no memory.
  */
 char *text_escape(const char *text);
 
-/* TEXT with U+FFFD for each byte that is no UTF-8; to be freed. */
+/*
+ * TEXT with \xhh for each byte that is no UTF-8, and nothing else changed: as paths stand in
+ * status.json. To be freed.
+ */
 char *text_valid(const char *text);
+/* The way back, in place: \x80 to \xff become bytes. */
+void text_unescape_bytes(char *text);
 
 /* How many columns TEXT (UTF-8) takes; each character is taken for one. */
 size_t text_width(const char *text);
