@@ -39,6 +39,38 @@ static int canonical_paths(struct options *o)
 	return EXIT_MOUNT;
 }
 
+/* The daemon's working directory is another one. A symbolic link stays: a reload follows it anew.
+ */
+static int absolute_rules(struct options *o)
+{
+	_cleanup_free_ char *here = NULL;
+	char *path;
+
+	if (!o->rules || o->rules[0] == '/')
+		return 0;
+	here = getcwd(NULL, 0);
+	if (!here || asprintf(&path, "%s/%s", here, o->rules) < 0) {
+		log_error("rules=%s: no working directory to find it from: %s: give its absolute "
+			  "path",
+			  o->rules, strerror(errno));
+		return EXIT_SYSTEM;
+	}
+	free(o->rules);
+	o->rules = path;
+	return 0;
+}
+
+/* Before anything is mounted: a bad file is the caller's mistake, and told to the caller. */
+static int load_rules(struct options *o)
+{
+	char message[OPTIONS_ERROR_SIZE];
+
+	if (options_load_rules(NULL, o, &o->parsed_rules, message, sizeof(message)) == 0)
+		return 0;
+	log_error("%s", message);
+	return EXIT_USAGE;
+}
+
 static int enter_namespace(const char *ns)
 {
 	char path[64];
@@ -75,7 +107,13 @@ static int remount(const struct options *o)
 	int err;
 
 	/* only what was given, so that the rest keeps its value */
-	options_describe_given(o, arg.options, sizeof(arg.options));
+	if (options_describe_given(o, arg.options, sizeof(arg.options)) >=
+	    (int)sizeof(arg.options)) {
+		log_error("%s: these options are longer than %zu bytes: put the rules into a file "
+			  "(rules=)",
+			  o->mountpoint, sizeof(arg.options) - 1);
+		return EXIT_USAGE;
+	}
 	if (fd < 0 || ioctl(fd, CACHEFS_IOC_REMOUNT, &arg) < 0) {
 		if (errno == ENOTTY || errno == EINVAL || errno == EBADF)
 			log_error("%s: %s", o->mountpoint,
@@ -101,6 +139,11 @@ static int run(struct options *o)
 
 	if (!code)
 		code = canonical_paths(o);
+	if (!code)
+		code = absolute_rules(o);
+	/* at a remount the daemon reads them */
+	if (!code && !o->remount)
+		code = load_rules(o);
 	if (code || o->fake)
 		return code;
 	if (o->remount)

@@ -8,6 +8,7 @@
 #include <sys/mount.h>
 
 #include "config/options_internal.h"
+#include "config/rules.h"
 #include "config/suggest.h"
 
 /* Linux 5.10; older C libraries lack it. */
@@ -19,6 +20,12 @@ static const struct choice kernel_path_choices[] = {
     {"auto", KERNEL_PATH_AUTO, false},
     {"always", KERNEL_PATH_ALWAYS, false},
     {"never", KERNEL_PATH_NEVER, false},
+    {NULL, 0, false},
+};
+
+static const struct choice modes_by_choices[] = {
+    {"owner", MODES_BY_OWNER, false},
+    {"root", MODES_BY_ROOT, false},
     {NULL, 0, false},
 };
 
@@ -50,6 +57,7 @@ static const struct choice capability_choices[] = {
 #define AS_COUNT(field, least_, most_) FIELD(type_count, field), .least = (least_), .most = (most_)
 #define AS_SECONDS(field) FIELD(type_seconds, field)
 #define AS_TEXT(field) FIELD(type_text, field)
+#define AS_RULES(field) FIELD(type_rules, field)
 #define AS_MODE(field) FIELD(type_mode, field)
 #define AS_MASK(field, choices_) FIELD(type_mask, field), .choices = (choices_)
 
@@ -106,8 +114,9 @@ void options_init(struct options *o)
 void options_free(struct options *o)
 {
 	for (size_t i = 0; i < OPTIONS_TOTAL; i++)
-		if (option_rows[i].type->is_text)
-			free(*(char **)option_field(&option_rows[i], o));
+		if (option_rows[i].type->release)
+			option_rows[i].type->release(option_field(&option_rows[i], o));
+	rules_unref(o->parsed_rules);
 	free(o->source);
 	free(o->mountpoint);
 	free(o->namespace);

@@ -22,6 +22,17 @@
 
 enum engine_kind { ENGINE_AUTO, ENGINE_URING, ENGINE_THREADS, ENGINE_NULL };
 
+/* Who may set the mode of a file, or trust it: its owner (and root), or root only. */
+enum modes_by { MODES_BY_OWNER, MODES_BY_ROOT };
+
+/* What an option that may be repeated was given, in order; owned. */
+struct string_list {
+	char **items; /* no NULL at the end */
+	size_t count;
+};
+
+struct rules;
+
 #define CAPABILITY_BIT_(id, field, name) CAPABILITY_BIT_##id,
 enum capability_bit { CAPABILITY_TABLE(CAPABILITY_BIT_) };
 #undef CAPABILITY_BIT_
@@ -49,6 +60,11 @@ struct options {
 	struct switches mode;
 	struct switches override;
 
+	char *rules;		      /* path of the rules file, absolute once main() has seen it;
+				       * owned, NULL: none */
+	struct string_list rule_list; /* PATTERN=MODE each, each of them valid */
+	enum modes_by modes_by;
+
 	enum kernel_path kernel_path;
 	enum engine_kind engine;
 	unsigned int threads;	 /* 0 (as many as processors) to 1024 */
@@ -74,6 +90,10 @@ struct options {
 	bool help;	 /* --help: operands were not asked for */
 	bool version;	 /* --version: the same */
 	char *namespace; /* -N: path of a mount namespace or a pid; owned, NULL where not given */
+
+	/* Those of rules and rule_list, by options_load_rules(); a reference of its own, NULL: not
+	 * loaded. No option: neither described nor moved by a remount. */
+	struct rules *parsed_rules;
 
 	uint64_t given; /* bit 1 << enum option_id */
 };
@@ -127,6 +147,15 @@ int options_remountable_diff(const struct options *running, const struct options
  * nothing. Old values end up in WANTED, for options_free().
  */
 int options_remount(struct options *running, struct options *wanted, char *err, size_t errsize);
+
+/*
+ * Reads the rules file and parses all rules into a new set, *OUT, which has one user then. For a
+ * mount: RUNNING is NULL. For a remount, before options_remount(): rules and rule as WANTED has
+ * them, each as RUNNING has it where not given. The one function of this header with system calls.
+ * 0, or -EINVAL, -ENOMEM, or errors of open(2) and read(2), with a sentence; *OUT untouched then.
+ */
+int options_load_rules(const struct options *running, const struct options *wanted,
+		       struct rules **out, char *err, size_t errsize);
 
 /* Text of --help. PROGRAM: as the user called it. Returns what snprintf(3) would. */
 int options_help(const char *program, char *buf, size_t size);

@@ -41,14 +41,16 @@ struct option_type {
 	 */
 	int (*parse)(const struct option_row *row, void *field, const char *value,
 		     struct refusal *r);
-	/* Adds the value as parse() reads it; NULL where takes_value is false. */
+	/* Adds the value as parse() reads it (of an option that was repeated, the options that
+	 * follow too); NULL where takes_value is false. */
 	void (*render)(const struct option_row *row, const void *field, struct text *t);
-	/* Options of this type own the string that they point to. */
-	bool is_text;
+	/* Where the field owns memory; else NULL. release() leaves it empty. */
+	bool (*equal)(const void *a, const void *b);
+	void (*release)(void *field);
 };
 
 extern const struct option_type type_flag, type_switch, type_choice, type_count, type_seconds,
-    type_text, type_mode, type_mask;
+    type_text, type_mode, type_mask, type_rules;
 
 static inline void *option_field(const struct option_row *row, struct options *o)
 {

@@ -20,6 +20,7 @@
  *	AS_COUNT(field, least, most)	unsigned int, whole number
  *	AS_SECONDS(field)		double, decimal fraction
  *	AS_TEXT(field)			char *, anything but nothing
+ *	AS_RULES(field)			struct string_list, a rule; repeated, it adds
  *	AS_MODE(field)			struct switches, name of a cache mode
  *	AS_MASK(field, choices)		unsigned int, colon separated names of bits
  * remount: CHANGES, FIXED (needs a new mount) or ACTION (says what to do, is no property).
@@ -34,6 +35,12 @@
 	  "as cache says", "a write completes before it is on stable storage")                     \
 	X(CACHE_NO_FLUSH, "cache.no-flush", AS_SWITCH(override.no_flush), CHANGES, "on|off",       \
 	  "as cache says", "flushes are accepted and dropped")                                     \
+	X(RULES, "rules", AS_TEXT(rules), CHANGES, "FILE", NULL,                                   \
+	  "modes of single files, first match wins: see cachefs.rules(5)")                         \
+	X(RULE, "rule", AS_RULES(rule_list), CHANGES, "PATTERN=MODE", NULL,                        \
+	  "one such rule; may be repeated; these stand before the file's")                         \
+	X(MODES_BY, "modes-by", AS_CHOICE(modes_by, modes_by_choices), CHANGES, "owner|root",      \
+	  "owner", "who may set a file's mode: its owner, or root only")                           \
 	X(KERNEL_PATH, "kernel-path", AS_CHOICE(kernel_path, kernel_path_choices), FIXED,          \
 	  "auto|always|never", "auto",                                                             \
 	  "may the kernel do reads and writes without the daemon where the mode allows it")        \

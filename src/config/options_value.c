@@ -79,15 +79,10 @@ const char *quote_string(struct quoted *q, const char *input)
 bool option_equal(const struct option_row *row, const struct options *a, const struct options *b)
 {
 	const void *left = option_field_const(row, a), *right = option_field_const(row, b);
-	const char *left_text, *right_text;
 
-	if (!row->type->is_text)
-		return memcmp(left, right, row->type->size) == 0;
-	left_text = *(char *const *)left;
-	right_text = *(char *const *)right;
-	if (!left_text || !right_text)
-		return left_text == right_text;
-	return strcmp(left_text, right_text) == 0;
+	if (row->type->equal)
+		return row->type->equal(left, right);
+	return memcmp(left, right, row->type->size) == 0;
 }
 
 static int parse_flag(const struct option_row *row, void *field, const char *value,
@@ -281,6 +276,21 @@ static void render_text(const struct option_row *row, const void *field, struct 
 		text_add_escaped(t, string, strlen(string), ",\\\"");
 }
 
+static bool equal_text(const void *a, const void *b)
+{
+	const char *left = *(char *const *)a, *right = *(char *const *)b;
+
+	if (!left || !right)
+		return left == right;
+	return strcmp(left, right) == 0;
+}
+
+static void release_text(void *field)
+{
+	free(*(char **)field);
+	*(char **)field = NULL;
+}
+
 static int parse_mode(const struct option_row *row, void *field, const char *value,
 		      struct refusal *r)
 {
@@ -339,14 +349,21 @@ static void render_mask(const struct option_row *row, const void *field, struct 
 	}
 }
 
-const struct option_type type_flag = {false, sizeof(bool), parse_flag, NULL, false};
-const struct option_type type_switch = {true, sizeof(bool), parse_switch, render_switch, false};
-const struct option_type type_choice = {true, sizeof(int), parse_choice, render_choice, false};
-const struct option_type type_count = {true, sizeof(unsigned int), parse_count, render_count,
-				       false};
-const struct option_type type_seconds = {true, sizeof(double), parse_seconds, render_seconds,
-					 false};
-const struct option_type type_text = {true, sizeof(char *), parse_text, render_text, true};
-const struct option_type type_mode = {true, sizeof(struct switches), parse_mode, render_mode,
-				      false};
-const struct option_type type_mask = {true, sizeof(unsigned int), parse_mask, render_mask, false};
+const struct option_type type_flag = {.size = sizeof(bool), .parse = parse_flag};
+#define TYPE(name, ctype)                                                                          \
+	const struct option_type type_##name = {.takes_value = true,                               \
+						.size = sizeof(ctype),                             \
+						.parse = parse_##name,                             \
+						.render = render_##name}
+TYPE(switch, bool);
+TYPE(choice, int);
+TYPE(count, unsigned int);
+TYPE(seconds, double);
+TYPE(mode, struct switches);
+TYPE(mask, unsigned int);
+const struct option_type type_text = {.takes_value = true,
+				      .size = sizeof(char *),
+				      .parse = parse_text,
+				      .render = render_text,
+				      .equal = equal_text,
+				      .release = release_text};

@@ -12,6 +12,7 @@
 #include "fs/fs.h"
 #include "fs/handle.h"
 #include "fs/node.h"
+#include "fs/report.h"
 
 #define STATX_WANTED (STATX_BASIC_STATS | STATX_BTIME)
 
@@ -24,6 +25,7 @@ struct fs {
 	struct sweep *sweep;	     /* NULL: nobody changes files behind the mount */
 	pthread_mutex_t tree;	     /* node->parent, node->name */
 	struct node *root;
+	struct reports reports;
 	int root_fd; /* readable, for file handles, syncfs(2) and statfs(2) */
 	int proc_fd; /* /proc/self/fd */
 	uint64_t root_dev;
@@ -54,6 +56,12 @@ int fs_open_beneath(struct fs *fs, int parent_fd, const char *name);
 int fs_sync_backing(struct fs *fs);
 /* Is NAME in directory DIR that of our own directory, which clients neither see nor make? */
 bool fs_private_name(const struct fs *fs, const struct node *dir, const char *name);
+/*
+ * The path under the mount of N, on which the caller has a reference, as it was last seen there:
+ * without a leading slash, "" for the root. Its length, or -ENOENT for a file without a name
+ * (O_TMPFILE; one that was unlinked keeps its last one), or -ENAMETOOLONG. Does not block.
+ */
+int fs_node_path(struct fs *fs, struct node *n, char *buf, size_t size);
 /* Names changed in DIR_FD (O_PATH): on stable storage where the mode says so. */
 int fs_sync_dir(struct fs *fs, int dir_fd);
 

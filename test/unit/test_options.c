@@ -58,6 +58,20 @@ static const struct accepted {
     {"engine=uring", "cache=writeback,engine=uring"},
     {"engine=threads", "cache=writeback,engine=threads"},
     {"engine=null", "cache=writeback,engine=null"},
+    {"rules=/etc/r", "cache=writeback,rules=/etc/r"},
+    {"rules=/etc/r,rules=relative", "cache=writeback,rules=relative"},
+    {"rules=\"/a,b\"", "cache=writeback,rules=/a\\,b"},
+    {"rule=*.img=none", "cache=writeback,rule=*.img=none"},
+    {"rule=a=none,cache=unsafe,rule=b=unsafe", "cache=unsafe,rule=a=none,rule=b=unsafe"},
+    {"rule=a=none,rule=b=unsafe,rule=a=none", "cache=writeback,rule=a=none,rule=b=unsafe"},
+    {"rule=a=none,rule=a=unsafe", "cache=writeback,rule=a=none,rule=a=unsafe"},
+    {"rule=b=c=none", "cache=writeback,rule=b=c=none"},
+    {"rule=\"a,b=none\",rule=c\\,d=unsafe", "cache=writeback,rule=a\\,b=none,rule=c\\,d=unsafe"},
+    {"rule=\\\"a b\\\"=none", "cache=writeback,rule=\\\"a b\\\"=none"},
+    {"rule=a\\*=none,rule=b\\\\\\,=none", "cache=writeback,rule=a\\\\*=none,rule=b\\\\\\,=none"},
+    {"rule=/vm/**=none,rules=/r", "cache=writeback,rules=/r,rule=/vm/**=none"},
+    {"modes-by=owner", "cache=writeback"},
+    {"modes-by=root", "cache=writeback,modes-by=root"},
     {"kernel-path=auto", "cache=writeback"},
     {"kernel-path=always", "cache=writeback,kernel-path=always"},
     {"kernel-path=never", "cache=writeback,kernel-path=never"},
@@ -130,7 +144,14 @@ static const struct refused {
     {"qqqqqq", {"unknown option \"qqqqqq\": --help"}},
     {"=3", {"unknown option \"\""}},
     {"mask-cap=io-uring", {"unknown option \"mask-cap\": --help"}},
-    {"rules=/f", {"unknown option \"rules\""}},
+    {"rulse=/f", {"unknown option \"rulse\"", "did you mean \"rule"}},
+    {"rules", {"\"rules\" needs a value: rules=FILE"}},
+    {"rule=", {"\"rule\" needs a value: rule=PATTERN=MODE"}},
+    {"rule=*.img", {"option \"rule\", column 6 of \"*.img\"", "\"=MODE\" is missing"}},
+    {"rule=a=none,rule=*=unsfe", {"\"rule\", column 3 of \"*=unsfe\"", "did you mean \"unsafe\""}},
+    {"rule=[a=none", {"\"rule\", column 1 of \"[a=none\"", "'[' is not closed"}},
+    {"rule=a=none cache.direct=on", {"\"rule\", column 21 of", "\"on\" is no mode"}},
+    {"modes-by=rot", {"\"modes-by\"", "owner, root", "did you mean \"root\""}},
     {"kernel-path=nver", {"\"kernel-path\"", "\"nver\" is not one of", "did you mean \"never\""}},
     {"kernel-path", {"\"kernel-path\" needs a value"}},
     {"kernelpath=auto", {"did you mean \"kernel-path\""}},
@@ -221,6 +242,10 @@ Test(options, defaults)
 	cr_assert_str_eq(mode_name(o.switches), "writeback");
 	cr_assert_not(o.switches_given);
 	cr_assert_eq(o.kernel_path, KERNEL_PATH_AUTO);
+	cr_assert_null(o.rules);
+	cr_assert_eq(o.rule_list.count, 0);
+	cr_assert_null(o.parsed_rules);
+	cr_assert_eq(o.modes_by, MODES_BY_OWNER);
 	cr_assert_eq(o.engine, ENGINE_AUTO);
 	cr_assert_eq(o.threads, 0);
 	cr_assert(o.attr_timeout == 1 && o.entry_timeout == 1 && o.negative_timeout == 0);
@@ -252,7 +277,8 @@ Test(options, fields_get_their_values)
 
 	cr_assert_eq(parse(&o, "engine=null,threads=7,attr-timeout=0.5,entry-timeout=2,"
 			       "negative-timeout=3,exclusive,foreground,log-level=debug,"
-			       "mask-caps=direct-io:cachestat"),
+			       "mask-caps=direct-io:cachestat,rules=r,rule=a=none,rule=b=unsafe,"
+			       "modes-by=root"),
 		     0);
 	cr_assert_eq(o.engine, ENGINE_NULL);
 	cr_assert_eq(o.threads, 7);
@@ -260,6 +286,11 @@ Test(options, fields_get_their_values)
 	cr_assert(o.exclusive && o.foreground);
 	cr_assert_eq(o.log_level, LOG_LEVEL_DEBUG);
 	cr_assert_eq(o.masked_capabilities, CAPABILITY_DIRECT_IO | CAPABILITY_CACHESTAT);
+	cr_assert_str_eq(o.rules, "r");
+	cr_assert_eq(o.rule_list.count, 2);
+	cr_assert_str_eq(o.rule_list.items[0], "a=none");
+	cr_assert_str_eq(o.rule_list.items[1], "b=unsafe");
+	cr_assert_eq(o.modes_by, MODES_BY_ROOT);
 	options_free(&o);
 }
 

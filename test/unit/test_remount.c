@@ -9,6 +9,7 @@
 #include <sys/mount.h>
 
 #include "config/options.h"
+#include "config/rules.h"
 #include "config/suggest.h"
 
 static char err[OPTIONS_ERROR_SIZE];
@@ -52,6 +53,16 @@ static const struct remount {
     {"context=c", "remount,context=d", "cache=writeback,context=c", "context"},
     {"context=c", "remount,context=c", "cache=writeback,context=c", ""},
     {"", "remount,exclusive,threads=3", "cache=writeback", "threads"},
+    {"rules=/a", "remount", "cache=writeback,rules=/a", ""},
+    {"rules=/a", "remount,rules=/b", "cache=writeback,rules=/b", ""},
+    {"rules=/a,rule=x=none", "remount,rules=/b", "cache=writeback,rules=/b,rule=x=none", ""},
+    {"rules=/a,rule=x=none", "remount,rule=y=none", "cache=writeback,rules=/a,rule=y=none", ""},
+    {"rule=x=none,rule=y=none", "remount,rule=y=unsafe", "cache=writeback,rule=y=unsafe", ""},
+    {"rule=x=none", "remount,rule=x=none,rule=z=none", "cache=writeback,rule=x=none,rule=z=none",
+     ""},
+    {"rule=x=none", "remount,rule=y=none,threads=3", "cache=writeback,rule=x=none", "threads"},
+    {"", "remount,modes-by=root", "cache=writeback,modes-by=root", ""},
+    {"modes-by=root", "remount,modes-by=owner", "cache=writeback", ""},
 };
 
 ParameterizedTestParameters(remount, table)
@@ -140,6 +151,42 @@ Test(remount, source_stays)
 	cr_assert_eq(options_remountable_diff(&running, &running, &culprit, err, sizeof(err)), 0);
 	options_free(&running);
 	options_free(&wanted);
+}
+
+/* Which of two sets of rules a remount loads: what it does not give stays. */
+Test(remount, rules_loaded)
+{
+	struct options running, wanted;
+	struct rules *r = NULL;
+
+	cr_assert_eq(parse(&running, "rules=/dev/null,rule=x=none"), 0);
+	cr_assert_eq(options_load_rules(NULL, &running, &r, err, sizeof(err)), 0, "%s", err);
+	cr_assert_eq(rules_count(r), 1);
+	rules_unref(r);
+
+	cr_assert_eq(parse(&wanted, "remount,rule=a=none,rule=b=none"), 0);
+	cr_assert_eq(options_load_rules(&running, &wanted, &r, err, sizeof(err)), 0, "%s", err);
+	cr_assert_eq(rules_count(r), 2);
+	cr_assert_null(rules_match(r, "x"));
+	rules_unref(r);
+	options_free(&wanted);
+
+	r = NULL;
+	cr_assert_eq(parse(&wanted, "remount,rules=/nowhere/r"), 0);
+	cr_assert_eq(options_load_rules(&running, &wanted, &r, err, sizeof(err)), -ENOENT);
+	cr_assert_null(r);
+	cr_assert_not_null(strstr(err, "option \"rules\": \"/nowhere/r\": No such file"), "%s",
+			   err);
+	options_free(&wanted);
+
+	cr_assert_eq(parse(&wanted, "remount,rules=/dev/null"), 0);
+	cr_assert_eq(options_load_rules(&running, &wanted, &r, err, sizeof(err)), 0, "%s", err);
+	cr_assert_str_eq(mode_name(rules_match(r, "x")->switches), "none");
+	/* options own what they have parsed */
+	wanted.parsed_rules = r;
+	options_free(&wanted);
+	cr_assert_null(wanted.parsed_rules);
+	options_free(&running);
 }
 
 Test(table, defaults_shown_are_the_defaults)
