@@ -150,7 +150,7 @@ static int status_mount(const struct target *t, bool json)
 	if (err)
 		return complain_errno("/proc/self/mountinfo", "cannot be read", -err, NULL);
 	fd = target_mount(t, &mounts, &entry, &below);
-	code = fd < 0 ? -fd : report_read(&r, fd, entry->point);
+	code = fd < 0 ? -fd : report_read(&r, fd, entry->point, false);
 	if (code == CTL_OK) {
 		if (json)
 			code = print_json(json_incref(r.json));

@@ -85,34 +85,39 @@ static char *read_all(int fd, size_t *len)
 	return text;
 }
 
-int report_read(struct report *r, int fd, const char *point)
+#define REPORT CACHEFS_DIR "/" CACHEFS_STATUS_FILE
+
+static int complain_report(const char *point, int err, bool quiet)
 {
-	static const char name[] = CACHEFS_DIR "/" CACHEFS_STATUS_FILE;
-	_cleanup_fd_ int file = openat(fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	bool right = err == EACCES || err == EPERM;
+
+	if (quiet)
+		return CTL_FAILED;
+	return complain_errno(point, "its report " REPORT, err,
+			      right ? "only root may read it, since it names every file: give one "
+				      "file of yours"
+				    : NULL);
+}
+
+int report_read(struct report *r, int fd, const char *point, bool quiet)
+{
+	_cleanup_fd_ int file = openat(fd, REPORT, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	_cleanup_free_ char *text = NULL;
 	char error[256];
 	size_t len;
 
 	*r = (struct report){0};
-	if (file < 0 && (errno == EACCES || errno == EPERM))
-		return complain_errno(
-		    point, "its report", errno,
-		    "only root may read the report of a mount, since it names every "
-		    "file: give one file of yours");
 	if (file < 0)
-		return complain_errno(point, "its report " CACHEFS_DIR "/" CACHEFS_STATUS_FILE,
-				      errno, NULL);
+		return complain_report(point, errno, quiet);
 	text = read_all(file, &len);
 	if (!text)
-		return complain_errno(point, "its report cannot be read", errno, NULL);
-	if (report_parse(r, text, len, error, sizeof(error))) {
-		complain(point,
-			 "its report " CACHEFS_DIR "/" CACHEFS_STATUS_FILE
-			 " is not what this program understands: %s",
+		return complain_report(point, errno, quiet);
+	if (!report_parse(r, text, len, error, sizeof(error)))
+		return CTL_OK;
+	if (!quiet)
+		complain(point, "its report " REPORT " is not what this program understands: %s",
 			 error);
-		return CTL_FAILED;
-	}
-	return CTL_OK;
+	return CTL_FAILED;
 }
 
 int file_status_read(struct file_status *f, const struct target *t)

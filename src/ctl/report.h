@@ -29,9 +29,9 @@ const struct file_status *report_find(const struct report *r, const char *path);
 
 /*
  * Of the mount whose root is open as FD; POINT is named in complaints. CTL_OK or another exit
- * status after a complaint.
+ * status after a complaint, which QUIET leaves out.
  */
-int report_read(struct report *r, int fd, const char *point);
+int report_read(struct report *r, int fd, const char *point, bool quiet);
 
 /* Of one file, by CACHEFS_IOC_STATUS. CTL_OK or another exit status after a complaint. */
 int file_status_read(struct file_status *f, const struct target *t);

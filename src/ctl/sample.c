@@ -47,10 +47,10 @@ static void add_files(struct report *r, struct report *from, const char *point)
 	report_free(from);
 }
 
-static int take_mount(struct report *r, int fd, const char *point)
+static int take_mount(struct report *r, int fd, const char *point, bool quiet)
 {
 	struct report one;
-	int code = report_read(&one, fd, point);
+	int code = report_read(&one, fd, point, quiet);
 
 	if (!code)
 		add_files(r, &one, point);
@@ -63,12 +63,18 @@ static int take_target_mount(struct sample_source *s, struct report *r)
 	const struct mount_entry *entry;
 	_cleanup_fd_ int fd = target_mount(&s->target, &s->mounts, &entry, &below);
 
-	return fd < 0 ? -fd : take_mount(r, fd, entry->point);
+	return fd < 0 ? -fd : take_mount(r, fd, entry->point, false);
 }
 
-/* Of bind mounts of one filesystem only one is looked at. Mounts come and go. */
+/*
+ * Of bind mounts of one filesystem only one is looked at. Mounts come and go, and one that does not
+ * answer hides no other: it is complained of at the first look.
+ */
 static int take_all(struct sample_source *s, struct report *r)
 {
+	int worst = CTL_OK;
+	bool any = false;
+
 	mounts_free(&s->mounts);
 	if (mounts_read(&s->mounts))
 		return CTL_OK; /* it could be read before */
@@ -80,18 +86,18 @@ static int take_all(struct sample_source *s, struct report *r)
 		if (mounts_whole(&s->mounts, e->dev) != e)
 			continue;
 		fd = mount_open(e);
-		if (fd < 0) {
-			/* the others are as interesting; a live view says it once */
-			if (!s->complained && fd != -ESTALE)
-				complain_errno(e->point, "cannot be opened", -fd, NULL);
-			s->complained = true;
+		if (fd == -ESTALE) /* something else lies on it */
 			continue;
-		}
-		code = take_mount(r, fd, e->point);
-		if (code)
-			return code;
+		if (fd >= 0)
+			code = take_mount(r, fd, e->point, s->looked);
+		else
+			code = s->looked ? CTL_FAILED
+					 : complain_errno(e->point, "cannot be opened", -fd, NULL);
+		any = any || code == CTL_OK;
+		worst = MAX(worst, code);
 	}
-	return CTL_OK;
+	s->looked = true;
+	return any ? CTL_OK : worst;
 }
 
 int sample_take(struct sample_source *s, struct report *r)

@@ -11,7 +11,7 @@
 struct sample_source {
 	struct target target; /* with a path */
 	bool whole;	      /* without: all mounts */
-	bool complained;
+	bool looked;	      /* at all of them, once */
 	struct mounts mounts;
 };
 

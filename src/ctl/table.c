@@ -78,36 +78,61 @@ static size_t total_width(const size_t *widths, size_t n)
 	return total ? total - GAP : 0;
 }
 
+/* What can be taken from the columns that may be cut, so that each keeps LEAST. */
+static size_t spare(const struct table *t, const size_t *widths, size_t least)
+{
+	size_t sum = 0;
+
+	for (size_t i = 0; i < t->columns_count; i++)
+		if (t->columns[i].shorten && widths[i] > least)
+			sum += widths[i] - least;
+	return sum;
+}
+
+/* Takes OVER from them, always from the widest. */
+static void cut(const struct table *t, size_t *widths, size_t over, size_t least)
+{
+	while (over--) {
+		size_t widest = t->columns_count;
+
+		for (size_t i = 0; i < t->columns_count; i++)
+			if (t->columns[i].shorten && widths[i] > least &&
+			    (widest == t->columns_count || widths[i] > widths[widest]))
+				widest = i;
+		if (widest == t->columns_count)
+			return;
+		widths[widest]--;
+	}
+}
+
+/* The column that is left out next, or their number where none may be. */
+static size_t least_important(const struct table *t, const size_t *widths)
+{
+	size_t least = t->columns_count;
+
+	for (size_t i = 0; i < t->columns_count; i++)
+		if (widths[i] && t->columns[i].drop > 0 &&
+		    (least == t->columns_count || t->columns[i].drop >= t->columns[least].drop))
+			least = i;
+	return least;
+}
+
 /* First long names are cut, then columns are left out, then names are cut shorter still. */
 static void fit(const struct table *t, size_t *widths, size_t limit)
 {
-	size_t over;
-
 	for (;;) {
-		size_t last = SIZE_MAX, total = total_width(widths, t->columns_count);
+		size_t total = total_width(widths, t->columns_count), last;
+		size_t over = total > limit ? total - limit : 0;
 
-		over = total > limit ? total - limit : 0;
-		for (size_t i = 0; over && i < t->columns_count; i++) {
-			size_t spare = t->columns[i].shorten && widths[i] > TABLE_SHORTEST
-					   ? MIN(widths[i] - TABLE_SHORTEST, over)
-					   : 0;
-
-			if (spare == over) {
-				widths[i] -= spare;
-				over = 0;
-			} else if (widths[i] && t->columns[i].drop > 0 &&
-				   (last == SIZE_MAX || t->columns[i].drop > t->columns[last].drop))
-				last = i;
+		last = least_important(t, widths);
+		if (over <= spare(t, widths, TABLE_SHORTEST) || last == t->columns_count) {
+			cut(t, widths, MIN(over, spare(t, widths, TABLE_SHORTEST)), TABLE_SHORTEST);
+			total = total_width(widths, t->columns_count);
+			cut(t, widths, total > limit ? total - limit : 0, 1);
+			return;
 		}
-		if (!over || last == SIZE_MAX)
-			break;
 		widths[last] = 0;
 	}
-	for (size_t i = 0; over && i < t->columns_count; i++)
-		if (t->columns[i].shorten && widths[i] > over + 1) {
-			widths[i] -= over;
-			over = 0;
-		}
 }
 
 static void print_cell(FILE *out, const struct table_column *column, const struct cell *cell,
