@@ -17,6 +17,8 @@
 #include "base/cap.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "cachefs.h"
+#include "config/rules.h"
 #include "fs/cred.h"
 #include "fs/fs.h"
 #include "fs/probe.h"
@@ -179,7 +181,8 @@ static void find_kernel_path(struct server *s)
 			 kernel_path_refusal(err));
 }
 
-/* Never waits for a remount, which may wait for a slow disk: until it is over it is not in force. */
+/* Never waits for a remount, which may wait for a slow disk: until it is over it is not in force.
+ */
 static void describe(void *arg, struct status_mount *m)
 {
 	struct server *s = arg;
@@ -206,6 +209,8 @@ static int start_fs(struct server *s)
 {
 	struct fs_config config = {.source_fd = s->source_fd,
 				   .switches = s->options->switches,
+				   .rules = rules_ref(s->options->parsed_rules),
+				   .modes_by_root = s->options->modes_by == MODES_BY_ROOT,
 				   .caps = s->caps,
 				   .engine = s->engine,
 				   .privileged = s->privileged,
@@ -338,6 +343,10 @@ static void *signal_thread(void *arg)
 			continue;
 		if (sig == SIGUSR1) {
 			log_stats(s);
+		} else if (sig == SIGHUP) {
+			struct cachefs_reload reload;
+
+			control_reload(&s->session, &reload); /* it logs what came of it */
 		} else if (sig == SIGTERM || sig == SIGINT) {
 			log_info("%s: told to end by signal %d", s->options->mountpoint, sig);
 			/* umount(8) does this by itself */

@@ -33,10 +33,11 @@ int fs_getattr(struct fs *fs, uint64_t id, uint64_t fh, struct statx *st)
 
 /* A new size leaves part of a block in the page cache, and must be durable where the mode says so.
  */
-static int size_settle(struct fs *fs, int fd, struct file *f)
+static int size_settle(struct fs *fs, int fd, struct node *n, struct file *f)
 {
 	struct flush_state closed = {0}, *flush = f ? &f->flush : &closed;
-	struct plan plan = fs_plan(fs, 0);
+	struct switches sw = f ? f->mode.switches : fs_mode_of(fs, n).switches;
+	struct plan plan = fs_plan(fs, sw, 0);
 	int err = 0;
 
 	if (fs->config.engine->null)
@@ -50,13 +51,14 @@ static int size_settle(struct fs *fs, int fd, struct file *f)
 	return err;
 }
 
-static int truncate_owned(struct fs *fs, int fd, struct file *f, const struct fs_setattr *a)
+static int truncate_owned(struct fs *fs, int fd, struct node *n, struct file *f,
+			  const struct fs_setattr *a)
 {
 	int err;
 
 	cap_thread_fsetid(!a->kill_priv);
 	err = sysret(ftruncate(fd, (off_t)a->size));
-	return err ? err : size_settle(fs, fd, f);
+	return err ? err : size_settle(fs, fd, n, f);
 }
 
 static int set_size(struct fs *fs, struct node *n, int path_fd, uint64_t fh,
@@ -80,7 +82,7 @@ static int set_size(struct fs *fs, struct node *n, int path_fd, uint64_t fh,
 	/* no block may be read, modified and written back around a change of the size */
 	if (f)
 		iolock_acquire_wait(&f->range, &claim);
-	err = truncate_owned(fs, fd, f, a);
+	err = truncate_owned(fs, fd, n, f, a);
 	if (f) {
 		iolock_release(&f->range, &claim);
 		file_put(fs, f);

@@ -51,7 +51,7 @@ int fs_fsyncdir(struct fs *fs, uint64_t fh, bool datasync)
 
 	if (!h || h->report)
 		return h ? 0 : -EBADF;
-	if (fs_plan(fs, 0).flush == FLUSH_DROP) {
+	if (fs_switches(fs).no_flush) {
 		flush_count_write(NULL, false, 0);
 		return 0;
 	}

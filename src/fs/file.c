@@ -69,11 +69,17 @@ static void opened(struct fs *fs, struct handle *h, struct fs_opened *o)
 		atomic_store_explicit(&fs->written, true, memory_order_relaxed);
 }
 
-/* Readable as well where that is possible: unaligned direct writes read first. */
-static int backing_open(struct fs *fs, int path_fd, const struct plan *plan)
+/*
+ * Of the client's flags only these concern the backing's descriptor; O_DIRECT is the mode's affair.
+ * Readable as well where that is possible: unaligned direct writes read first.
+ */
+static int backing_flags(int client_flags)
 {
-	int flags = plan->open_flags;
+	return (client_flags & (O_ACCMODE | O_NOATIME)) | O_NOFOLLOW | O_CLOEXEC;
+}
 
+static int backing_open(struct fs *fs, int path_fd, int flags)
+{
 	if ((flags & O_ACCMODE) == O_WRONLY) {
 		int fd = fs_reopen(fs, path_fd, (flags & ~O_ACCMODE) | O_RDWR);
 
@@ -88,7 +94,6 @@ int fs_open(struct fs *fs, uint64_t id, int flags, bool kill_priv, const struct 
 {
 	_cleanup_path_ struct path_fd p = PATH_FD_NONE;
 	struct node *n = node_get(fs, id);
-	struct plan plan = fs_plan(fs, flags);
 	struct handle *h;
 	int fd, err = n ? path_fd_get(fs, n, &p) : report_open(fs, id, flags, c, o);
 
@@ -96,13 +101,10 @@ int fs_open(struct fs *fs, uint64_t id, int flags, bool kill_priv, const struct 
 		return err;
 	if (n->rec->type != S_IFREG) /* the kernel opens devices and pipes by itself */
 		return n->rec->type == S_IFDIR ? -EISDIR : -EOPNOTSUPP;
-	if (plan.error)
-		return plan.error;
-	plan.open_flags &= ~O_TRUNC;
-	fd = backing_open(fs, p.fd, &plan);
+	fd = backing_open(fs, p.fd, backing_flags(flags));
 	if (fd < 0)
 		return fd;
-	err = handle_create_file(fs, n, fd, flags, &plan, (struct opener){c->uid, c->pid}, &h);
+	err = handle_create_file(fs, n, fd, flags, (struct opener){c->uid, c->pid}, &h);
 	if (err)
 		return err;
 	if (flags & O_TRUNC)
@@ -135,7 +137,7 @@ static int open_existing(struct fs *fs, int dir_fd, const char *name, int flags,
 		return S_ISDIR(st.st_mode) ? -EISDIR : S_ISLNK(st.st_mode) ? -ELOOP : -ENXIO;
 	_cleanup_cred_ struct cred cred = cred_assume(fs, c, dir_fd, CRED_CALLER);
 
-	return cred.error ? cred.error : fs_reopen(fs, path, flags & ~(O_CREAT | O_EXCL | O_TRUNC));
+	return cred.error ? cred.error : fs_reopen(fs, path, flags & ~O_TRUNC);
 }
 
 static int open_new(struct fs *fs, int dir_fd, const char *name, int flags, mode_t mode,
@@ -148,8 +150,8 @@ static int open_new(struct fs *fs, int dir_fd, const char *name, int flags, mode
 
 /* FD was opened in or under PARENT: its entry, and the handle. FD is consumed. */
 static int finish_create(struct fs *fs, struct node *parent, const char *name, int fd, int flags,
-			 const struct plan *plan, const struct fs_caller *c, bool truncate,
-			 struct fs_entry *e, struct fs_opened *o)
+			 const struct fs_caller *c, bool truncate, struct fs_entry *e,
+			 struct fs_opened *o)
 {
 	_cleanup_fd_ int own = fd;
 	int path = fs_reopen(fs, fd, O_PATH);
@@ -158,7 +160,7 @@ static int finish_create(struct fs *fs, struct node *parent, const char *name, i
 
 	if (err)
 		return err;
-	err = handle_create_file(fs, node_get(fs, e->id), steal_fd(&own), flags, plan,
+	err = handle_create_file(fs, node_get(fs, e->id), steal_fd(&own), flags,
 				 (struct opener){c->uid, c->pid}, &h);
 	if (!err && truncate) {
 		err = truncate_at_open(fs, h, c->uid != 0);
@@ -178,30 +180,30 @@ int fs_create_file(struct fs *fs, uint64_t parent, const char *name, int flags, 
 {
 	_cleanup_path_ struct path_fd dir = PATH_FD_NONE;
 	struct node *p = node_get(fs, parent);
-	struct plan plan = fs_plan(fs, flags);
 	bool truncate;
 	int err = p ? path_fd_get(fs, p, &dir) : report_or_stale(parent, -EPERM);
 	/* a new file is readable by who made it, whatever its mode */
-	int fl = (plan.open_flags & ~(O_ACCMODE | O_TRUNC)) | O_RDWR, fd;
+	int fl = (backing_flags(flags) & ~O_ACCMODE) | O_RDWR, fd;
 
 	if (!err && fs_private_name(fs, p, name))
 		err = -EPERM;
-	if (!err)
-		err = plan.error;
 	if (err)
 		return err;
 	fd = open_new(fs, dir.fd, name, fl | O_CREAT | O_EXCL, mode, c);
 	truncate = fd == -EEXIST && flags & O_TRUNC;
 	if (fd == -EEXIST && !(flags & O_EXCL))
-		fd = open_existing(fs, dir.fd, name, plan.open_flags, c);
+		fd = open_existing(fs, dir.fd, name, backing_flags(flags) | (flags & O_TRUNC), c);
 	if (fd < 0)
 		return fd;
-	err = fs_sync_dir(fs, dir.fd);
-	if (err) {
-		close(fd);
+	err = finish_create(fs, p, name, fd, flags, c, truncate, e, o);
+	if (err)
 		return err;
+	err = fs_sync_dir(fs, dir.fd, fs_names_sync(fs, node_get(fs, e->id)));
+	if (err) {
+		fs_release(fs, o->fh);
+		fs_forget(fs, e->id, 1);
 	}
-	return finish_create(fs, p, name, fd, flags, &plan, c, truncate, e, o);
+	return err;
 }
 
 int fs_tmpfile(struct fs *fs, uint64_t parent, int flags, mode_t mode, const struct fs_caller *c,
@@ -209,16 +211,13 @@ int fs_tmpfile(struct fs *fs, uint64_t parent, int flags, mode_t mode, const str
 {
 	_cleanup_path_ struct path_fd dir = PATH_FD_NONE;
 	struct node *p = node_get(fs, parent);
-	struct plan plan = fs_plan(fs, flags);
 	int err = p ? path_fd_get(fs, p, &dir) : report_or_stale(parent, -EPERM);
-	int fl = (plan.open_flags & ~O_ACCMODE) | O_RDWR | O_TMPFILE | (flags & O_EXCL), fd;
+	int fl = (backing_flags(flags) & ~O_ACCMODE) | O_RDWR | O_TMPFILE | (flags & O_EXCL), fd;
 
-	if (!err)
-		err = plan.error;
 	if (err)
 		return err;
 	fd = open_new(fs, dir.fd, ".", fl, mode, c);
-	return fd < 0 ? fd : finish_create(fs, NULL, NULL, fd, flags, &plan, c, false, e, o);
+	return fd < 0 ? fd : finish_create(fs, NULL, NULL, fd, flags, c, false, e, o);
 }
 
 void fs_release(struct fs *fs, uint64_t fh)

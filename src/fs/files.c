@@ -2,7 +2,8 @@
 /* All open files, for those who look at, or change, each of them. */
 #include "fs/internal.h"
 
-int fs_shard_files(struct node_shard *s, struct file ***out)
+/* The open files of a shard, each with one open more; a count, or -ENOMEM. */
+static int shard_files(struct node_shard *s, struct file ***out)
 {
 	struct file **files;
 	struct node *n, *tmp;
@@ -40,7 +41,7 @@ int fs_open_files(struct fs *fs, struct open_files *out)
 	*out = (struct open_files){0};
 	for (int i = 0; i < NODE_SHARDS && !err; i++) {
 		struct file **files;
-		int count = fs_shard_files(&fs->shards[i], &files);
+		int count = shard_files(&fs->shards[i], &files);
 
 		err = count < 0 ? count : files_add(out, files, (size_t)count);
 		for (int k = 0; err && k < count; k++)

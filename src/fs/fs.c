@@ -6,6 +6,7 @@
 #include <sys/sysmacros.h>
 
 #include "base/log.h"
+#include "config/rules.h"
 #include "fs/internal.h"
 #include "fs/sweep.h"
 #include "supervisor/arena.h"
@@ -24,9 +25,9 @@ bool fs_direct_possible(struct fs *fs)
 	return fs->config.caps.backing_direct_io;
 }
 
-struct plan fs_plan(struct fs *fs, int client_flags)
+struct plan fs_plan(const struct fs *fs, struct switches sw, int client_flags)
 {
-	return plan_open(fs_switches(fs), fs->config.kernel_path, client_flags, &fs->config.caps);
+	return plan_open(sw, fs->config.kernel_path, client_flags, &fs->config.caps);
 }
 
 struct fd_path fs_fd_path(int fd)
@@ -59,15 +60,43 @@ void fs_fix_ino(struct fs *fs, struct statx *st)
 		st->stx_ino ^= (dev ^ fs->root_dev) << 40;
 }
 
-int fs_sync_dir(struct fs *fs, int dir_fd)
+bool fs_names_sync(struct fs *fs, struct node *n)
+{
+	if (!fs_switches(fs).writeback)
+		return true;
+	return n && n->rec->type == S_IFREG && !fs_mode_of(fs, n).switches.writeback;
+}
+
+int fs_sync_dir(struct fs *fs, int dir_fd, bool sync)
 {
 	_cleanup_fd_ int fd = -1;
 
 	atomic_store_explicit(&fs->written, true, memory_order_relaxed);
-	if (!fs_plan(fs, 0).sync_metadata || fs->config.engine->null)
+	if (!sync || fs->config.engine->null)
 		return 0;
 	fd = fs_reopen(fs, dir_fd, O_RDONLY | O_DIRECTORY);
 	return fd < 0 ? fd : sysret(fsync(fd));
+}
+
+int fs_sync_attr(struct fs *fs, struct sync_attr **out)
+{
+	struct claim turn = {.kind = CLAIM_GATE, .start = 0, .end = UINT64_MAX};
+	struct sync_attr *s = atomic_load(&fs->sync_attr);
+	int err = 0;
+
+	if (!s && !fs->config.privileged)
+		return -EPERM;
+	if (!s) {
+		iolock_acquire_wait(&fs->sync_attr_turn, &turn);
+		s = atomic_load(&fs->sync_attr);
+		if (!s)
+			err = sync_attr_create(fs->root_fd, true, &s);
+		if (!err)
+			atomic_store(&fs->sync_attr, s);
+		iolock_release(&fs->sync_attr_turn, &turn);
+	}
+	*out = s;
+	return err;
 }
 
 /* As many descriptors as allowed; half of them at most for nodes, the rest for open files. */
@@ -106,7 +135,12 @@ int fs_create(const struct fs_config *config, struct fs **out)
 	pthread_mutex_init(&fs->fds.lock, NULL);
 	pthread_mutex_init(&fs->tree, NULL);
 	reports_init(fs);
+	pthread_mutex_init(&fs->rules_lock, NULL);
+	iolock_init(&fs->changes);
+	iolock_init(&fs->sync_attr_turn);
 	atomic_store(&fs->switches, switches_pack(config->switches));
+	atomic_store(&fs->modes_by_root, config->modes_by_root);
+	fs->rules = config->rules;
 	err = arena_create("cachefs-nodes", NODES_MAX, sizeof(struct node_record),
 			   sizeof(struct node), &fs->nodes);
 	if (!err)
@@ -114,11 +148,14 @@ int fs_create(const struct fs_config *config, struct fs **out)
 				   sizeof(struct handle), &fs->handles);
 	if (!err)
 		err = fs_open_root(fs);
-	if (!err && config->privileged)
-		err = sync_attr_create(fs->root_fd,
-				       config->caps.kernel_path &&
-					   config->kernel_path == KERNEL_PATH_ALWAYS,
-				       &fs->sync_attr);
+	if (!err && config->privileged) {
+		struct sync_attr *s;
+
+		err = sync_attr_create(
+		    fs->root_fd,
+		    config->caps.kernel_path && config->kernel_path == KERNEL_PATH_ALWAYS, &s);
+		atomic_store(&fs->sync_attr, s);
+	}
 	if (!err && config->page_timeout >= 0)
 		err = sweep_create(fs, config->page_timeout, &fs->sweep);
 	if (err) {
@@ -146,7 +183,8 @@ void fs_destroy(struct fs *fs)
 		return;
 	sweep_destroy(fs->sweep);
 	release_handles(fs);
-	sync_attr_destroy(fs->sync_attr);
+	sync_attr_destroy(atomic_load(&fs->sync_attr));
+	rules_unref(fs->rules);
 	if (fs->nodes)
 		node_table_destroy(fs);
 	arena_destroy(fs->handles);
@@ -154,6 +192,9 @@ void fs_destroy(struct fs *fs)
 	cleanup_fd(&fs->config.source_fd);
 	cleanup_fd(&fs->root_fd);
 	cleanup_fd(&fs->proc_fd);
+	iolock_destroy(&fs->sync_attr_turn);
+	iolock_destroy(&fs->changes);
+	pthread_mutex_destroy(&fs->rules_lock);
 	pthread_mutex_destroy(&fs->tree);
 	pthread_mutex_destroy(&fs->fds.lock);
 	free(fs);

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <sys/statfs.h>
 
+#include "cachefs.h"
 #include "config/mode.h"
 #include "fs/lock.h"
 #include "loop/loop.h"
@@ -23,6 +24,7 @@
 
 struct cachefs_status;
 struct fs;
+struct rules;
 struct stats;
 struct status;
 struct status_mount;
@@ -34,6 +36,8 @@ struct status_mount;
 struct fs_config {
 	int source_fd; /* O_PATH, of the backing directory; owned by the fs after fs_create() */
 	struct switches switches;
+	struct rules *rules; /* NULL: none; owned by the fs after fs_create() */
+	bool modes_by_root;  /* only root may set modes */
 	struct capabilities caps;
 	const struct engine *engine;
 	struct pool *pool;
@@ -97,10 +101,64 @@ void fs_thread_allocator(const struct fs *fs, uid_t uid);
 int fs_flush_all(struct fs *fs);
 /* The backing filesystem can do what cache.direct=on needs. */
 bool fs_direct_possible(struct fs *fs);
-/* Another mode for the mount, open files included; returns when it is in force. */
+
+/* ---- modes: mode.c, switch.c. All of it may block. ---- */
+
+/*
+ * Another mode for the mount, with the open files that have it; returns when it is in force.
+ * -EBUSY: one of them is on the kernel path and cannot follow, and nothing has changed.
+ */
 int fs_set_switches(struct fs *fs, struct switches sw);
 struct switches fs_switches(struct fs *fs);
 
+/* What became of open files. */
+struct fs_switched {
+	unsigned switched; /* have another mode now */
+	unsigned pending;  /* will have it when handles on the kernel path are closed */
+	unsigned failed;   /* have it, but what was written before could not be flushed */
+	int error;	   /* the first error of those */
+};
+
+/* Other rules (consumed), for open files too. */
+void fs_set_rules(struct fs *fs, struct rules *rules, struct fs_switched *s);
+/* A copy to be given back with rules_unref(), or NULL. */
+struct rules *fs_rules(struct fs *fs);
+/* Only root may set modes, or also the file's owner. */
+void fs_set_modes_by(struct fs *fs, bool root_only);
+/* 0, or -EPERM: UID may not set the mode of the file (or directory) ID. */
+int fs_may_set_mode(struct fs *fs, uint64_t id, uid_t uid);
+
+struct fs_mode_change {
+	struct switches switches;
+	bool clear;	      /* the setting goes, SWITCHES is not looked at */
+	bool persist;	      /* the one stored with the file, else the one of run time */
+	bool in_force;	      /* persist: one of run time goes, so that this one holds */
+	bool pending_ok;      /* as in cachefs.h; a stored one may always be */
+	int xattr_flags;      /* persist: XATTR_CREATE, XATTR_REPLACE */
+	uid_t uid;	      /* who asks */
+	struct switches from; /* mode.c's own */
+};
+
+/*
+ * The mode of a regular file. -EPERM, -EINVAL, -EOPNOTSUPP (a directory, or no direct I/O), -EBUSY
+ * (nothing changed), -ENODATA (nothing to clear), or an error of the flush of what was written
+ * before: the mode is in force then.
+ */
+int fs_mode_change(struct fs *fs, uint64_t id, const struct fs_mode_change *change);
+
+struct fs_mode_shown {
+	struct switches switches;
+	enum cachefs_origin origin;
+	bool pending;
+	struct switches pending_switches;
+	enum cachefs_origin pending_origin;
+};
+
+/* Of a regular file, or the root: the mount's. -EOPNOTSUPP for others. */
+int fs_mode_show(struct fs *fs, uint64_t id, struct fs_mode_shown *out);
+
+/* Flushes an open file and drops its pages, FUSE's and the backing's. 0 or a negative errno. */
+int fs_handoff(struct fs *fs, uint64_t fh);
 /* status.c: looking changes and delays nothing. */
 /*
  * The open file of FH, whose own open is not in opens, writers and clients. 0; -ENOTTY: no regular
@@ -200,8 +258,8 @@ ssize_t fs_getxattr(struct fs *fs, uint64_t id, const char *name, void *buf, siz
 /* TRUSTED: those that only root may see as well. */
 ssize_t fs_listxattr(struct fs *fs, uint64_t id, char *buf, size_t size, bool trusted);
 int fs_setxattr(struct fs *fs, uint64_t id, const char *name, const void *value, size_t size,
-		int flags, bool kill_sgid);
-int fs_removexattr(struct fs *fs, uint64_t id, const char *name);
+		int flags, bool kill_sgid, uid_t uid);
+int fs_removexattr(struct fs *fs, uint64_t id, const char *name, uid_t uid);
 
 /*
  * rw.c: a read or a write on its way. Filled in by the caller as far as `done`, which is called

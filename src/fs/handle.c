@@ -94,6 +94,7 @@ static void file_dio_init(struct fs *fs, struct file *f)
 int file_sync_update(struct fs *fs, struct file *f)
 {
 	uint64_t name = f->node->key.ino ^ f->node->key.dev << 40;
+	struct sync_attr *s = NULL;
 	bool needed = false;
 	struct handle *h;
 	int err = 0;
@@ -102,15 +103,19 @@ int file_sync_update(struct fs *fs, struct file *f)
 	DL_FOREACH(f->handles, h)
 	needed = needed || h->plan.kernel_sync;
 	pthread_mutex_unlock(&f->lock);
+	if (needed || f->sync_attr)
+		err = fs_sync_attr(fs, &s);
+	if (err)
+		return err;
 	if (needed && !f->sync_attr) {
 		_cleanup_fd_ int fd = fs_reopen(fs, f->path.fd, O_RDONLY);
 
-		err = fd < 0 ? fd : fs->sync_attr ? sync_attr_set(fs->sync_attr, fd, name) : -EBUSY;
+		err = fd < 0 ? fd : sync_attr_set(s, fd, name);
 		f->sync_attr = err == 0; /* 1: the file's own, and stays */
 	} else if (!needed && f->sync_attr) {
 		_cleanup_fd_ int fd = fs_reopen(fs, f->path.fd, O_RDONLY);
 
-		err = fd < 0 ? fd : sync_attr_clear(fs->sync_attr, fd, name);
+		err = fd < 0 ? fd : sync_attr_clear(s, fd, name);
 		f->sync_attr = false;
 		if (err)
 			log_warn("the sync attribute of inode %llu could not be removed: %s; the "
@@ -145,6 +150,7 @@ static struct file *file_new(struct fs *fs, struct node *n)
 	}
 	f->node = n;
 	f->opens = 1;
+	f->mode = f->wanted = fs_mode_of(fs, n);
 	file_dio_init(fs, f);
 	iolock_init(&f->range);
 	pthread_mutex_init(&f->lock, NULL);
@@ -174,10 +180,13 @@ struct file *file_find(struct fs *fs, struct node *n)
 	return f;
 }
 
+/* The mode that a new file was given may be of yesterday: who changed it did not see the file. */
 static struct file *file_get(struct fs *fs, struct node *n, bool *first)
 {
 	struct node_shard *s = node_shard(fs, n);
+	unsigned epoch = atomic_load(&fs->mode_epoch);
 	struct file *f = file_find(fs, n), *fresh;
+	bool switched;
 
 	*first = false;
 	if (f)
@@ -198,6 +207,8 @@ static struct file *file_get(struct fs *fs, struct node *n, bool *first)
 	pthread_mutex_unlock(&s->lock);
 	if (fresh)
 		file_free(fs, fresh);
+	if (*first && epoch != atomic_load(&fs->mode_epoch))
+		file_update(fs, f, &switched);
 	return f;
 }
 
@@ -248,7 +259,7 @@ static int backing_open(struct fs *fs, int fd, uid_t uid)
  */
 static struct plan file_plan(struct fs *fs, struct file *f, struct handle *h, uid_t uid)
 {
-	struct plan plan = fs_plan(fs, h->rec->client_flags);
+	struct plan plan = fs_plan(fs, f->mode.switches, h->rec->client_flags);
 
 	if (!f->backing_id) {
 		f->backing_id = plan.backing_id ? backing_open(fs, h->fd, uid) : -EOPNOTSUPP;
@@ -273,7 +284,7 @@ static int handle_attach(struct fs *fs, struct file *f, struct handle *h, uid_t 
 
 	pthread_mutex_lock(&f->lock);
 	h->plan = file_plan(fs, f, h, uid);
-	err = handle_apply_direct(h, h->plan.direct);
+	err = h->plan.error ? h->plan.error : handle_apply_direct(h, h->plan.direct);
 	if (!err)
 		DL_APPEND(f->handles, h);
 	pthread_mutex_unlock(&f->lock);
@@ -300,36 +311,37 @@ static void count_open(struct file *f, int client_flags)
 		stats_count(&f->stats, STATS_opens_sync, 1);
 }
 
-int handle_create_file(struct fs *fs, struct node *n, int fd, int client_flags,
-		       const struct plan *plan, struct opener by, struct handle **out)
+static void warn_no_direct(struct node *n)
 {
-	struct handle *h;
-	struct file *f;
+	log_warn("a file was opened that its filesystem cannot do direct I/O on (inode %llu): "
+		 "refused, give it a mode with cache.direct=off",
+		 (unsigned long long)n->key.ino);
+}
+
+int handle_create_file(struct fs *fs, struct node *n, int fd, int client_flags, struct opener by,
+		       struct handle **out)
+{
 	bool first;
+	struct file *f = file_get(fs, n, &first);
+	struct handle *h = f ? handle_new(fs, n, fd, client_flags) : NULL;
 	int err;
 
-	f = file_get(fs, n, &first);
-	if (!f) {
+	if (!h) {
 		close(fd);
-		return -ENOMEM;
+		if (f)
+			file_put(fs, f);
+		return f ? -ENFILE : -ENOMEM;
 	}
-	err = plan->direct ? f->dio_error : 0;
-	if (err) {
-		log_warn("a file was opened that its filesystem cannot do direct I/O on (inode "
-			 "%llu): refused, give it a mode with cache.direct=off",
-			 (unsigned long long)n->key.ino);
-		goto fail;
-	}
-	h = handle_new(fs, n, fd, client_flags);
-	err = -ENFILE;
-	if (!h)
-		goto fail;
 	h->file = f;
 	h->rec->pid = by.pid;
 	err = handle_attach(fs, f, h, by.uid);
 	if (err) {
+		if (err == -EOPNOTSUPP)
+			warn_no_direct(n);
 		handle_unmake(fs, h);
-		goto fail;
+		close(fd);
+		file_put(fs, f);
+		return err;
 	}
 	count_open(f, client_flags);
 	if (h->plan.kernel_sync && file_sync_changed(fs, f)) { /* the daemon does it, then */
@@ -340,10 +352,20 @@ int handle_create_file(struct fs *fs, struct node *n, int fd, int client_flags,
 		bounce_drop_cache(fd); /* what others left in the page cache */
 	*out = h;
 	return 0;
-fail:
-	close(fd);
-	file_put(fs, f);
-	return err;
+}
+
+/* One handle less: a mode that it could not follow into may be possible now. */
+static void pending_again(struct fs *fs, struct file *f)
+{
+	struct file *again;
+	bool pending;
+
+	pthread_mutex_lock(&f->lock);
+	pending = f->handles && !switches_equal(f->mode.switches, f->wanted.switches);
+	pthread_mutex_unlock(&f->lock);
+	again = pending ? file_find(fs, f->node) : NULL;
+	if (again)
+		file_update_soon(fs, again);
 }
 
 void handle_destroy(struct fs *fs, struct handle *h)
@@ -360,6 +382,8 @@ void handle_destroy(struct fs *fs, struct handle *h)
 	report_free(h->report);
 	cleanup_fd(&h->fd);
 	handle_unmake(fs, h);
-	if (f)
-		file_put(fs, f);
+	if (!f)
+		return;
+	pending_again(fs, f);
+	file_put(fs, f);
 }

@@ -85,10 +85,14 @@ struct opener {
 	pid_t pid;
 };
 
-/* Takes ownership of FD, also on failure. */
+/* Directories: takes ownership of FD, also on failure. */
 int handle_create_dir(struct fs *fs, struct node *n, int fd, struct handle **out);
-int handle_create_file(struct fs *fs, struct node *n, int fd, int client_flags,
-		       const struct plan *plan, struct opener by, struct handle **out);
+/*
+ * One more open of N, by FD, a descriptor of it without O_DIRECT; ownership as above. The plan that
+ * it gets is that of the file's mode. -EOPNOTSUPP: a mode that its filesystem cannot serve.
+ */
+int handle_create_file(struct fs *fs, struct node *n, int fd, int client_flags, struct opener by,
+		       struct handle **out);
 /* Takes ownership of R on success. ID: the report's. */
 int handle_create_report(struct fs *fs, uint64_t id, struct report *r, pid_t pid,
 			 struct handle **out);
@@ -103,13 +107,20 @@ int handle_apply_direct(struct handle *h, bool direct);
  */
 int file_sync_update(struct fs *fs, struct file *f);
 
+/*
+ * What F's mode is made from may have changed: it gets the mode that it should have, with its open
+ * handles, and returns when what was written before is as the mode promises. 0, -EBUSY: a handle
+ * cannot follow, it is pending; or the flush's error. By threads that may wait for I/O.
+ */
+int file_update(struct fs *fs, struct file *f, bool *switched);
+/* As file_update(), but what was written before is flushed later. Takes over one open of F. */
+void file_update_soon(struct fs *fs, struct file *f);
+
 /* The node's open file with one open more that file_put() gives back, or NULL when it is closed. */
 struct file *file_find(struct fs *fs, struct node *n);
 void file_put(struct fs *fs, struct file *f);
 
-/* files.c: the open files of a shard, each with one open more; a count, or -ENOMEM. */
-int fs_shard_files(struct node_shard *s, struct file ***out);
-
+/* files.c */
 struct open_files {
 	struct file **files;
 	size_t count;

@@ -21,9 +21,15 @@ struct fs {
 	struct arena *nodes, *handles;
 	struct node_shard shards[NODE_SHARDS];
 	struct node_fds fds;
-	struct sync_attr *sync_attr; /* NULL: the kernel path does without */
-	struct sweep *sweep;	     /* NULL: nobody changes files behind the mount */
-	pthread_mutex_t tree;	     /* node->parent, node->name */
+	_Atomic(struct sync_attr *) sync_attr; /* NULL: not needed yet; fs_sync_attr() */
+	struct iolock sync_attr_turn;
+	struct sweep *sweep;	    /* NULL: nobody changes files behind the mount */
+	pthread_mutex_t tree;	    /* node->parent, node->name, node->others */
+	pthread_mutex_t rules_lock; /* rules, the pointer */
+	struct rules *rules;
+	atomic_uint mode_epoch;	   /* counts changes of what modes are made from */
+	atomic_bool modes_by_root; /* only root may set modes */
+	struct iolock changes;	   /* one change of modes at a time; before a file's range */
 	struct node *root;
 	struct reports reports;
 	int root_fd; /* readable, for file handles, syncfs(2) and statfs(2) */
@@ -48,8 +54,16 @@ int fs_statx_fd(int fd, struct statx *st);
 /* Inode numbers of other subvolumes (btrfs) are kept apart from the root's. */
 void fs_fix_ino(struct fs *fs, struct statx *st);
 
-/* The plan for one more open. */
-struct plan fs_plan(struct fs *fs, int client_flags);
+/* The plan for one more open of a file with switches SW. */
+struct plan fs_plan(const struct fs *fs, struct switches sw, int client_flags);
+/* The mode that N has when nobody has it open. May block. */
+struct file_mode fs_mode_of(struct fs *fs, struct node *n);
+/* What N's mode is made from has changed, it was FROM: as file_update(), or for a closed file. */
+int fs_mode_apply(struct fs *fs, struct node *n, struct switches from);
+/* Names of N, or above its files, have changed. */
+void fs_mode_renamed(struct fs *fs, struct node *n);
+/* Takes what is needed to use sync attributes, once. A negative errno: -EBUSY, another mount. */
+int fs_sync_attr(struct fs *fs, struct sync_attr **out);
 /* NAME in PARENT_FD (O_PATH) as an O_PATH descriptor, never beyond the backing mount. */
 int fs_open_beneath(struct fs *fs, int parent_fd, const char *name);
 /* syncfs(2) of the backing filesystem; its first error stays. 0 or a negative errno. */
@@ -62,8 +76,10 @@ bool fs_private_name(const struct fs *fs, const struct node *dir, const char *na
  * (O_TMPFILE; one that was unlinked keeps its last one), or -ENAMETOOLONG. Does not block.
  */
 int fs_node_path(struct fs *fs, struct node *n, char *buf, size_t size);
-/* Names changed in DIR_FD (O_PATH): on stable storage where the mode says so. */
-int fs_sync_dir(struct fs *fs, int dir_fd);
+/* Names changed in DIR_FD (O_PATH): on stable storage with SYNC. */
+int fs_sync_dir(struct fs *fs, int dir_fd, bool sync);
+/* Must changes of the names of N (NULL: unknown) be on stable storage? May block. */
+bool fs_names_sync(struct fs *fs, struct node *n);
 
 /* The common part of everything that ends in an entry. FD (O_PATH) is consumed. */
 int fs_entry_from_fd(struct fs *fs, struct node *parent, const char *name, int fd,

@@ -18,9 +18,14 @@ static int dir_get(struct fs *fs, uint64_t id, const char *name, struct node **n
 static int created(struct fs *fs, struct node *parent, int dir_fd, const char *name,
 		   struct fs_entry *e)
 {
-	int err = fs_sync_dir(fs, dir_fd);
+	int err = fs_entry_lookup(fs, parent, dir_fd, name, e);
 
-	return err ? err : fs_entry_lookup(fs, parent, dir_fd, name, e);
+	if (err)
+		return err;
+	err = fs_sync_dir(fs, dir_fd, fs_names_sync(fs, node_get(fs, e->id)));
+	if (err)
+		fs_forget(fs, e->id, 1);
+	return err;
 }
 
 int fs_mknod(struct fs *fs, uint64_t parent, const char *name, mode_t mode, dev_t rdev,
@@ -93,14 +98,16 @@ static int remove_name(struct fs *fs, uint64_t parent, const char *name, int fla
 	_cleanup_path_ struct path_fd dir = PATH_FD_NONE;
 	struct path_fd held;
 	struct node *p;
+	bool sync;
 	int err = dir_get(fs, parent, name, &p, &dir);
 
 	if (err)
 		return err;
 	held = node_hold(fs, dir.fd, name);
+	sync = fs_names_sync(fs, held.node);
 	err = sysret(unlinkat(dir.fd, name, flags));
 	node_name_lost(&held, p, name, !err);
-	return err ? err : fs_sync_dir(fs, dir.fd);
+	return err ? err : fs_sync_dir(fs, dir.fd, sync);
 }
 
 int fs_unlink(struct fs *fs, uint64_t parent, const char *name)
@@ -113,18 +120,29 @@ int fs_rmdir(struct fs *fs, uint64_t parent, const char *name)
 	return remove_name(fs, parent, name, AT_REMOVEDIR);
 }
 
-/* The names by which nodes may be found again follow the rename. */
-static void names_follow(struct fs *fs, struct node *from, struct node *to, struct node *moved,
-			 const char *name, struct node *other, const char *oldname)
+struct renaming {
+	struct node *from, *to;
+	const char *name, *newname;
+	struct node *moved,
+	    *other; /* what was at NAME; with RENAME_EXCHANGE, what was at NEWNAME */
+};
+
+/* The names by which nodes may be found again follow the rename, and so do modes by rules. */
+static void names_follow(struct fs *fs, const struct renaming *r)
 {
-	if (moved) {
-		node_renamed(fs, moved, to, name);
-		node_unref(fs, moved);
-	}
-	if (other) {
-		node_renamed(fs, other, from, oldname);
-		node_unref(fs, other);
-	}
+	if (r->moved)
+		node_moved(fs, r->moved, r->from, r->name, r->to, r->newname);
+	if (r->other)
+		node_moved(fs, r->other, r->to, r->newname, r->from, r->name);
+	if (r->moved)
+		fs_mode_renamed(fs, r->moved);
+	if (r->other)
+		fs_mode_renamed(fs, r->other);
+}
+
+static bool renaming_sync(struct fs *fs, const struct renaming *r)
+{
+	return fs_names_sync(fs, r->moved) || (r->other && fs_names_sync(fs, r->other));
 }
 
 int fs_rename(struct fs *fs, uint64_t parent, const char *name, uint64_t newparent,
@@ -132,32 +150,35 @@ int fs_rename(struct fs *fs, uint64_t parent, const char *name, uint64_t newpare
 {
 	_cleanup_path_ struct path_fd from = PATH_FD_NONE, to = PATH_FD_NONE;
 	struct path_fd replaced = PATH_FD_NONE;
-	struct node *p, *np, *moved, *other = NULL;
-	int err = dir_get(fs, parent, name, &p, &from);
+	struct renaming r = {.name = name, .newname = newname};
+	bool sync;
+	int err = dir_get(fs, parent, name, &r.from, &from);
 
 	if (!err)
-		err = dir_get(fs, newparent, newname, &np, &to);
+		err = dir_get(fs, newparent, newname, &r.to, &to);
 	if (err)
 		return err;
 	if (flags & ~(unsigned)(RENAME_NOREPLACE | RENAME_EXCHANGE))
 		return -EINVAL; /* RENAME_WHITEOUT makes a device that the mount could not explain
 				 */
-	moved = node_find(fs, from.fd, name);
+	r.moved = node_find(fs, from.fd, name);
 	if (flags & RENAME_EXCHANGE)
-		other = node_find(fs, to.fd, newname);
+		r.other = node_find(fs, to.fd, newname);
 	else
 		replaced = node_hold(fs, to.fd, newname);
+	sync = renaming_sync(fs, &r);
 	err = sysret(renameat2(from.fd, name, to.fd, newname, flags));
 	/* renaming one link of a file to another does nothing */
-	node_name_lost(&replaced, np, newname, !err && replaced.node != moved);
-	if (err) {
-		if (moved)
-			node_unref(fs, moved);
-		if (other)
-			node_unref(fs, other);
-		return err;
+	node_name_lost(&replaced, r.to, newname, !err && replaced.node != r.moved);
+	if (!err) {
+		names_follow(fs, &r);
+		sync = sync || renaming_sync(fs, &r);
 	}
-	names_follow(fs, p, np, moved, newname, other, name);
-	err = fs_sync_dir(fs, to.fd);
-	return err || parent == newparent ? err : fs_sync_dir(fs, from.fd);
+	if (r.moved)
+		node_unref(fs, r.moved);
+	if (r.other)
+		node_unref(fs, r.other);
+	if (!err)
+		err = fs_sync_dir(fs, to.fd, sync);
+	return err || parent == newparent ? err : fs_sync_dir(fs, from.fd, sync);
 }

@@ -95,6 +95,7 @@ static void node_free(struct fs *fs, struct node *n)
 	struct node *parent = n->parent;
 
 	path_fd_drop(fs, n);
+	node_names_free(fs, n->others);
 	free(n->name);
 	n->rec->in_use = 0;
 	arena_free(fs->nodes, n->index);
@@ -140,32 +141,37 @@ void node_ref(struct fs *fs, struct node *n)
 	pthread_mutex_unlock(&s->lock);
 }
 
-void node_renamed(struct fs *fs, struct node *n, struct node *parent, const char *name)
+/* With the shard's lock held. */
+static void pin(struct node *n, bool on)
 {
-	struct node *old;
-	char *copy;
+	n->refs += on;
+	n->refs -= !on;
+	n->pinned = on;
+}
 
-	pthread_mutex_lock(&fs->tree);
-	if (n->parent == parent && n->name && !strcmp(n->name, name)) {
-		pthread_mutex_unlock(&fs->tree);
-		return;
-	}
-	copy = strdup(name);
-	old = n->parent;
-	if (!copy || n == fs->root || n == parent) {
-		pthread_mutex_unlock(&fs->tree);
-		free(copy);
-		return;
-	}
-	if (old != parent)
-		node_ref(fs, parent);
-	free(n->name);
-	n->name = copy;
-	n->parent = parent;
-	n->rec->parent = node_id(parent);
-	pthread_mutex_unlock(&fs->tree);
-	if (old && old != parent)
-		node_unref(fs, old);
+void node_set_runtime(struct fs *fs, struct node *n, uint8_t runtime)
+{
+	struct node_shard *s = node_shard(fs, n);
+
+	node_ref(fs, n);
+	pthread_mutex_lock(&s->lock);
+	n->rec->runtime = runtime;
+	if (n->pinned != (runtime != 0))
+		pin(n, runtime != 0);
+	pthread_mutex_unlock(&s->lock);
+	node_unref(fs, n);
+}
+
+void node_unpin(struct fs *fs, struct node *n)
+{
+	struct node_shard *s = node_shard(fs, n);
+
+	node_ref(fs, n);
+	pthread_mutex_lock(&s->lock);
+	if (n->pinned)
+		pin(n, false);
+	pthread_mutex_unlock(&s->lock);
+	node_unref(fs, n);
 }
 
 /* With the shard's lock held: the node of R, newly made where there is none. */
@@ -212,7 +218,7 @@ struct node *node_lookup(struct fs *fs, struct node *parent, const char *name, i
 	}
 	path_fd_install(fs, n, fd);
 	if (parent)
-		node_renamed(fs, n, parent, name);
+		node_named(fs, n, parent, name, S_ISREG(st->stx_mode) && st->stx_nlink > 1);
 	return n;
 }
 
@@ -260,16 +266,28 @@ static bool unreachable(struct path_fd *p, const struct node *parent, const char
 	pthread_mutex_lock(&p->fs->tree);
 	same = !n->name || (n->parent == parent && !strcmp(n->name, name));
 	pthread_mutex_unlock(&p->fs->tree);
-	return same;
+	return same; /* name_lost() has put another name in its place, if one is known */
 }
 
-void node_name_lost(struct path_fd *held, const struct node *parent, const char *name, bool lost)
+static void name_lost(struct path_fd *held, struct node *parent, const char *name)
+{
+	struct stat st;
+
+	if (fstat(held->fd, &st) == 0 && st.st_nlink == 0)
+		node_unpin(held->fs, held->node);
+	else
+		node_unnamed(held->fs, held->node, parent, name);
+}
+
+void node_name_lost(struct path_fd *held, struct node *parent, const char *name, bool lost)
 {
 	struct fs *fs = held->fs;
 	struct node *n = held->node;
 
 	if (!n)
 		return;
+	if (lost)
+		name_lost(held, parent, name);
 	if (lost && unreachable(held, parent, name)) {
 		pthread_mutex_lock(&fs->fds.lock);
 		n->retained = true; /* stays out of the LRU list from now on */
@@ -313,6 +331,11 @@ void node_table_destroy(struct fs *fs)
 		HASH_ITER (hh, fs->shards[i].hash, n, tmp) {
 			HASH_DEL(fs->shards[i].hash, n);
 			free(n->name);
+			for (struct node_name *o = n->others, *next; o; o = next) {
+				next = o->next;
+				free(o->name);
+				free(o);
+			}
 			if (n->fd >= 0)
 				close(n->fd);
 		}

@@ -24,7 +24,10 @@
 
 #define NODE_HANDLE_MAX 64 /* bytes; longer file handles are done without */
 #define NODE_SHARDS 16
+#define NODE_RUNTIME 0x80
 #define NODE_ROOT_ID 1
+/* Directories deep that a file may be found by name; a thread's stack has room for more. */
+#define NODE_DEPTH_MAX 1000
 
 struct arena;
 struct file;
@@ -41,6 +44,7 @@ struct node_record {
 	int32_t handle_type;
 	uint16_t handle_len; /* 0: none */
 	uint16_t in_use;
+	uint8_t runtime; /* a mode set at run time: NODE_RUNTIME | switches_pack(), or 0. shard */
 	uint8_t handle[NODE_HANDLE_MAX];
 };
 
@@ -48,19 +52,28 @@ struct node_key {
 	uint64_t dev, ino;
 };
 
+/* One more name of a hard link, as seen. */
+struct node_name {
+	struct node *parent; /* holds a reference */
+	char *name;
+	struct node_name *next;
+};
+
 struct node {
 	UT_hash_handle hh;
 	struct node_key key;
 	struct node_record *rec;
-	struct node *parent; /* fs->tree; holds a reference */
-	char *name;	     /* fs->tree; in PARENT, as last seen */
-	struct file *file;   /* shard; while it is open */
+	struct node *parent;	  /* fs->tree; holds a reference */
+	char *name;		  /* fs->tree; in PARENT, as last seen */
+	struct node_name *others; /* fs->tree; those seen before, while the file has several */
+	struct file *file;	  /* shard; while it is open */
 	struct node *lru_prev, *lru_next;
 	uint64_t refs; /* shard */
 	uint32_t index;
 	uint32_t fd_users; /* fs->fds.lock */
 	int fd;		   /* fs->fds.lock; O_PATH, or -1 */
 	bool hashed;	   /* shard */
+	bool pinned;	   /* shard; holds a reference of its own, for rec->runtime */
 	bool retained;	   /* fs->fds.lock; no name leads to it any more: the descriptor is kept */
 };
 
@@ -96,8 +109,23 @@ void node_forget(struct fs *fs, struct node *n, uint64_t count);
 void node_ref(struct fs *fs, struct node *n);
 void node_unref(struct fs *fs, struct node *n);
 
-/* NODE is now NAME in PARENT. */
-void node_renamed(struct fs *fs, struct node *n, struct node *parent, const char *name);
+/* N was seen as NAME in PARENT; besides its other names where it has SEVERAL. */
+void node_named(struct fs *fs, struct node *n, struct node *parent, const char *name, bool several);
+/* N, which was NAME in FROM, is NEWNAME in TO. */
+void node_moved(struct fs *fs, struct node *n, struct node *from, const char *name, struct node *to,
+		const char *newname);
+/* N has lost a name. */
+void node_unnamed(struct fs *fs, struct node *n, struct node *parent, const char *name);
+/*
+ * Paths under the mount of all the names that N was seen by, each with a NUL, an empty one at the
+ * end; to be freed. NULL: no memory. The root has none.
+ */
+char *node_paths(struct fs *fs, struct node *n);
+
+/* A mode until the unmount (NODE_RUNTIME | switches_pack()), or 0: none. N stays known with it. */
+void node_set_runtime(struct fs *fs, struct node *n, uint8_t runtime);
+/* The file is gone for good: N is forgotten with its last user, whatever mode was set. */
+void node_unpin(struct fs *fs, struct node *n);
 /* The node of the file at NAME in PARENT_FD with a reference, or NULL when the kernel has none. */
 struct node *node_find(struct fs *fs, int parent_fd, const char *name);
 
@@ -123,8 +151,10 @@ void path_fd_put(struct path_fd *p);
  * node_name_lost(). */
 struct path_fd node_hold(struct fs *fs, int parent_fd, const char *name);
 /* It did if LOST, in PARENT; from now on it is kept usable without that name. HELD is put back. */
-void node_name_lost(struct path_fd *held, const struct node *parent, const char *name, bool lost);
+void node_name_lost(struct path_fd *held, struct node *parent, const char *name, bool lost);
 
+/* For node.c: frees a list of names, and gives the references to their parents back. */
+void node_names_free(struct fs *fs, struct node_name *list);
 /* For node.c: closes what N holds. */
 void path_fd_drop(struct fs *fs, struct node *n);
 /* For node.c: gives FD to N (which has none yet), taking its ownership. */

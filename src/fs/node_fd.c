@@ -119,9 +119,6 @@ static int open_by_handle(struct fs *fs, const struct node_record *r)
 	return sysret(open_by_handle_at(fs->root_fd, &u.h, O_PATH | O_NOFOLLOW | O_CLOEXEC));
 }
 
-/* Directories deep that a file may be found by name; a thread's stack has room for more. */
-#define NAME_DEPTH_MAX 1000
-
 /* N's file, if it is what PARENT has at NAME. */
 static int open_child(struct fs *fs, struct node *parent, const char *name, const struct node *n)
 {
@@ -162,7 +159,7 @@ static int open_by_name(struct fs *fs, struct node *n)
 	if (!name)
 		return -ESTALE;
 	/* bounded: renames behind the mount may make parents of one another what never were */
-	fd = ++depth > NAME_DEPTH_MAX ? -ESTALE : open_child(fs, parent, name, n);
+	fd = ++depth > NODE_DEPTH_MAX ? -ESTALE : open_child(fs, parent, name, n);
 	depth--;
 	node_unref(fs, parent);
 	return fd;

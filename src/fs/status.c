@@ -11,6 +11,7 @@
 #include <string.h>
 #include <utlist.h>
 
+#include "config/rules.h"
 #include "fs/internal.h"
 #include "fs/pages.h"
 
@@ -256,10 +257,13 @@ static int by_path(const void *a, const void *b)
 
 int fs_status(struct fs *fs, struct status *out)
 {
+	struct rules *rules = fs_rules(fs);
 	struct kept *kept = NULL;
 	int err;
 
 	*out = (struct status){0};
+	out->mount.rules = (unsigned)rules_count(rules);
+	rules_unref(rules);
 	out->mount.switches = switches_pack(fs_switches(fs));
 	out->mount.sync_error = atomic_load(&fs->sync_error);
 	if (fs->config.describe)

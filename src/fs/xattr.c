@@ -22,6 +22,65 @@ static bool served(const char *name)
 	       !strcmp(name, "system.posix_acl_default");
 }
 
+/* ---- the file's mode ---- */
+
+enum mode_attr { NO_MODE_ATTR, MODE_STORED, MODE_NOW };
+
+static enum mode_attr mode_attr(const char *name)
+{
+	if (!strcmp(name, CACHEFS_XATTR_STORED))
+		return MODE_STORED;
+	return strcmp(name, CACHEFS_XATTR_NOW) ? NO_MODE_ATTR : MODE_NOW;
+}
+
+static ssize_t get_mode_now(struct fs *fs, uint64_t id, char *buf, size_t size)
+{
+	struct fs_mode_shown m;
+	char text[128];
+	int len, err = fs_mode_show(fs, id, &m);
+
+	if (err)
+		return err;
+	len = mode_describe(m.switches, text, sizeof(text));
+	if (size && (size_t)len > size)
+		return -ERANGE;
+	memcpy(buf, text, size ? (size_t)len : 0);
+	return len;
+}
+
+/* FLAGS: XATTR_CREATE, XATTR_REPLACE; the one of now is always there. */
+static int set_mode(struct fs *fs, uint64_t id, enum mode_attr which, const char *value,
+		    size_t size, int flags, uid_t uid)
+{
+	struct fs_mode_change c = {
+	    .persist = which == MODE_STORED, .uid = uid, .xattr_flags = flags};
+
+	/* a text with its NUL is what some programs store */
+	if (size && value[size - 1] == '\0')
+		size--;
+	if (mode_parse(value, size, &c.switches))
+		return -EINVAL;
+	if (which == MODE_NOW && flags & XATTR_CREATE)
+		return -EEXIST;
+	return fs_mode_change(fs, id, &c);
+}
+
+static int remove_mode(struct fs *fs, uint64_t id, enum mode_attr which, uid_t uid)
+{
+	struct fs_mode_change c = {.persist = which == MODE_STORED, .clear = true, .uid = uid};
+
+	return fs_mode_change(fs, id, &c);
+}
+
+static bool is_regular(struct fs *fs, uint64_t id)
+{
+	const struct node *n = node_get(fs, id);
+
+	return n && n->rec->type == S_IFREG;
+}
+
+/* ---- all others ---- */
+
 /* ERR: of what has no attributes. */
 static int path_of(struct fs *fs, uint64_t id, struct path_fd *p, int err)
 {
@@ -35,21 +94,31 @@ ssize_t fs_getxattr(struct fs *fs, uint64_t id, const char *name, void *buf, siz
 	_cleanup_path_ struct path_fd p = PATH_FD_NONE;
 	int err = path_of(fs, id, &p, -ENODATA);
 
-	if (!served(name))
+	if (mode_attr(name) == MODE_NOW)
+		return get_mode_now(fs, id, buf, size);
+	if (!served(name) || (mode_attr(name) && !is_regular(fs, id)))
 		return -EOPNOTSUPP;
 	return err ? err : sysret(getxattr(fs_fd_path(p.fd).s, name, buf, size));
 }
 
-/* The kernel hides trusted attributes from who lacks CAP_SYS_ADMIN; it would show them all to us.
+/*
+ * The kernel hides trusted attributes from who lacks CAP_SYS_ADMIN; it would show them all to us.
+ * The mode of now is never listed, not even where the backing has an attribute of its name.
  */
-static size_t without_trusted(char *list, size_t len)
+static bool listed(const char *name, bool trusted)
+{
+	return mode_attr(name) != MODE_NOW &&
+	       (trusted || strncmp(name, "trusted.", strlen("trusted.")) != 0);
+}
+
+static size_t keep_listed(char *list, size_t len, bool trusted)
 {
 	size_t kept = 0;
 
 	for (size_t pos = 0; pos < len;) {
 		size_t n = strnlen(list + pos, len - pos - 1) + 1;
 
-		if (strncmp(list + pos, "trusted.", strlen("trusted.")) != 0) {
+		if (listed(list + pos, trusted)) {
 			memmove(list + kept, list + pos, n);
 			kept += n;
 		}
@@ -66,15 +135,13 @@ ssize_t fs_listxattr(struct fs *fs, uint64_t id, char *buf, size_t size, bool tr
 
 	if (n)
 		return n == -ENODATA ? 0 : n;
-	if (trusted)
-		return sysret(listxattr(fs_fd_path(p.fd).s, buf, size));
 	list = malloc(XATTR_LIST_MAX);
 	if (!list)
 		return -ENOMEM;
 	n = sysret(listxattr(fs_fd_path(p.fd).s, list, XATTR_LIST_MAX));
 	if (n <= 0)
 		return n;
-	n = (ssize_t)without_trusted(list, (size_t)n);
+	n = (ssize_t)keep_listed(list, (size_t)n, trusted);
 	if (size && (size_t)n > size)
 		return -ERANGE;
 	if (size)
@@ -95,11 +162,13 @@ static int clear_sgid(int path_fd)
 }
 
 int fs_setxattr(struct fs *fs, uint64_t id, const char *name, const void *value, size_t size,
-		int flags, bool kill_sgid)
+		int flags, bool kill_sgid, uid_t uid)
 {
 	_cleanup_path_ struct path_fd p = PATH_FD_NONE;
 	int err = path_of(fs, id, &p, -EPERM);
 
+	if (mode_attr(name))
+		return set_mode(fs, id, mode_attr(name), value, size, flags, uid);
 	if (!served(name))
 		return -EOPNOTSUPP;
 	atomic_store_explicit(&fs->written, true, memory_order_relaxed);
@@ -109,11 +178,13 @@ int fs_setxattr(struct fs *fs, uint64_t id, const char *name, const void *value,
 	return err || !kill_sgid ? err : clear_sgid(p.fd);
 }
 
-int fs_removexattr(struct fs *fs, uint64_t id, const char *name)
+int fs_removexattr(struct fs *fs, uint64_t id, const char *name, uid_t uid)
 {
 	_cleanup_path_ struct path_fd p = PATH_FD_NONE;
 	int err = path_of(fs, id, &p, -EPERM);
 
+	if (mode_attr(name))
+		return remove_mode(fs, id, mode_attr(name), uid);
 	if (!served(name))
 		return -EOPNOTSUPP;
 	return err ? err : sysret(removexattr(fs_fd_path(p.fd).s, name));

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "cachefs.h"
+#include "config/rules.h"
 #include "fuse/dispatch.h"
 #include "fuse/ops.h"
 #include "fuse/session.h"
@@ -52,13 +53,19 @@ static bool is_root_dir(const struct ioctl_call *c)
 	return c->req->in->nodeid == FUSE_ROOT_ID;
 }
 
-/* Root, who mounted, or the file's owner. */
+/* Root, or who mounted. */
+static bool is_administrator(const struct ioctl_call *c)
+{
+	return c->req->in->uid == 0 || c->req->in->uid == c->s->owner;
+}
+
+/* Those, or the file's owner. */
 static bool may_flush(const struct ioctl_call *c)
 {
 	uint32_t uid = c->req->in->uid;
 	struct statx st;
 
-	if (uid == 0 || uid == c->s->owner)
+	if (is_administrator(c))
 		return true;
 	return !fs_getattr(c->s->fs, c->req->in->nodeid, FS_NO_HANDLE, &st) && st.stx_uid == uid;
 }
@@ -72,53 +79,89 @@ static int do_flush(const struct ioctl_call *c)
 	return c->in->flags & FUSE_IOCTL_DIR ? -ENOTTY : fs_flush_file(c->s->fs, c->in->fh);
 }
 
+/* ---- the mount's mode and rules ---- */
+
+static int explain_switch(int err, char *error, size_t size)
+{
+	if (err == -EBUSY)
+		snprintf(error, size,
+			 "files are open on the kernel path and cannot follow into that mode: "
+			 "close them, or mount with kernel-path=never");
+	else if (err == -EOPNOTSUPP)
+		snprintf(error, size,
+			 "the backing filesystem has no direct I/O, which that mode needs: use "
+			 "writeback, writethrough or unsafe");
+	else if (err)
+		snprintf(
+		    error, size,
+		    "the mode is in force, but what was written before could not be flushed: %s",
+		    strerror(-err));
+	return err;
+}
+
+/* With options_lock held: the rules as the options say, in force. */
+static int rules_renew(struct session *s, struct fs_switched *switched, char *error, size_t size)
+{
+	struct rules *rules;
+	int err = options_load_rules(NULL, s->options, &rules, error, size);
+
+	if (err)
+		return err;
+	fs_set_rules(s->fs, rules, switched);
+	return 0;
+}
+
+/* A mode that files could not follow into is as if it had not been asked for. */
+static int switches_renew(struct session *s, struct switches before, char *error, size_t size)
+{
+	struct options *o = s->options;
+	int err = fs_set_switches(s->fs, o->switches);
+
+	if (err == -EBUSY || err == -EOPNOTSUPP)
+		o->switches = o->mode = o->override = before;
+	return explain_switch(err, error, size);
+}
+
 /* With the lock held, so that two remounts do not mix. */
 static int remount_locked(struct session *s, const char *string, char *error, size_t size)
 {
 	struct options *o = s->options, wanted;
 	struct switches before = o->switches;
+	struct rules *rules = NULL;
+	struct fs_switched switched;
+	bool new_rules;
 	int err;
 
 	options_init(&wanted);
 	err = options_parse_string(&wanted, string, error, size);
+	new_rules =
+	    !err && (options_given(&wanted, OPTION_RULES) || options_given(&wanted, OPTION_RULE));
+	if (new_rules) /* bad ones change nothing, and neither does anything else here then */
+		err = options_load_rules(o, &wanted, &rules, error, size);
 	if (!err)
 		err = options_remount(o, &wanted, error, size);
 	options_free(&wanted);
-	if (err)
+	if (err) {
+		rules_unref(rules);
 		return err;
-	if (o->switches.direct && !fs_direct_possible(s->fs)) {
-		o->switches = o->mode = o->override = before;
-		snprintf(error, size,
-			 "the backing filesystem has no direct I/O, which that mode "
-			 "needs: use writeback, writethrough or unsafe");
-		return -EINVAL;
 	}
 	log_level_set(o->log_level);
-	err = fs_set_switches(s->fs, o->switches);
-	if (err == -EBUSY) {
-		o->switches = o->mode = o->override = before;
-		snprintf(error, size,
-			 "files are open on the kernel path and cannot follow into that "
-			 "mode: close them, or mount with kernel-path=never");
-	} else if (err)
-		snprintf(error, size,
-			 "the mode is in force, but what was written before could not "
-			 "be flushed: %s",
-			 strerror(-err));
-	return err;
+	fs_set_modes_by(s->fs, o->modes_by == MODES_BY_ROOT);
+	if (new_rules)
+		fs_set_rules(s->fs, rules, &switched);
+	return switches_renew(s, before, error, size);
 }
 
 static int do_remount(const struct ioctl_call *c)
 {
 	const struct cachefs_remount *arg = c->arg;
 	struct cachefs_remount *out = c->out;
-	uint32_t uid = c->req->in->uid;
 	char string[sizeof(arg->options)];
 	int err;
 
 	if (!is_root_dir(c))
 		return -ENOTTY;
-	if (uid != 0 && uid != c->s->owner)
+	if (!is_administrator(c))
 		return -EPERM;
 	memcpy(string, arg->options, sizeof(string));
 	if (!memchr(string, 0, sizeof(string)))
@@ -132,14 +175,180 @@ static int do_remount(const struct ioctl_call *c)
 	return err;
 }
 
+int control_reload(struct session *s, struct cachefs_reload *out)
+{
+	struct fs_switched n = {0};
+	int err;
+
+	memset(out, 0, sizeof(*out));
+	pthread_mutex_lock(&s->options_lock);
+	err = rules_renew(s, &n, out->error, sizeof(out->error));
+	pthread_mutex_unlock(&s->options_lock);
+	if (!err) {
+		struct rules *rules = fs_rules(s->fs);
+
+		out->rules = (uint32_t)rules_count(rules);
+		rules_unref(rules);
+	}
+	out->switched = n.switched;
+	out->pending = n.pending;
+	out->failed = n.failed;
+	if (err)
+		log_error("the rules stay as they were: %s", out->error);
+	else
+		log_info(
+		    "read %u rules again: %u open files switched, %u will when they are closed, "
+		    "%u could not be flushed",
+		    out->rules, n.switched, n.pending, n.failed);
+	return err;
+}
+
+static int do_reload(const struct ioctl_call *c)
+{
+	if (!is_root_dir(c))
+		return -ENOTTY;
+	return is_administrator(c) ? control_reload(c->s, c->out) : -EPERM;
+}
+
+/* ---- modes ---- */
+
+static int set_mount_mode(struct session *s, uint32_t uid, struct switches sw, char *error,
+			  size_t size)
+{
+	struct options *o = s->options;
+	struct switches before;
+	int err = uid == s->owner ? 0 : fs_may_set_mode(s->fs, FUSE_ROOT_ID, uid);
+
+	if (err)
+		return err;
+	pthread_mutex_lock(&s->options_lock);
+	before = o->switches;
+	o->switches = o->mode = o->override = sw;
+	err = switches_renew(s, before, error, size);
+	pthread_mutex_unlock(&s->options_lock);
+	return err;
+}
+
+bool control_is_mount_mode(const struct request *req, const char *name)
+{
+	return req->in->nodeid == FUSE_ROOT_ID && !strcmp(name, CACHEFS_XATTR_NOW);
+}
+
+int control_set_mount_mode(struct request *req, const char *value, size_t size)
+{
+	struct switches sw;
+	char error[256];
+
+	if (mode_parse(value, size, &sw))
+		return -EINVAL;
+	return set_mount_mode(req->session, req->in->uid, sw, error, sizeof(error));
+}
+
+static int show_mode(const struct ioctl_call *c, struct cachefs_mode *out)
+{
+	struct fs_mode_shown m;
+	int err = fs_mode_show(c->s->fs, c->req->in->nodeid, &m);
+
+	if (err)
+		return err;
+	out->switches = switches_pack(m.switches);
+	out->origin = m.origin;
+	out->pending = m.pending;
+	out->pending_switches = switches_pack(m.pending_switches);
+	out->pending_origin = m.pending_origin;
+	return 0;
+}
+
+#define MODE_CHANGES (CACHEFS_MODE_SET | CACHEFS_MODE_CLEAR)
+#define MODE_FLAGS (MODE_CHANGES | CACHEFS_MODE_PERSIST | CACHEFS_MODE_PENDING_OK)
+#define SWITCHES (CACHEFS_DIRECT | CACHEFS_WRITEBACK | CACHEFS_NO_FLUSH)
+
+static int mode_request_check(const struct cachefs_mode *m)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(m->reserved); i++)
+		if (m->reserved[i])
+			return -EINVAL;
+	if (m->flags & ~(uint32_t)MODE_FLAGS || (m->flags & MODE_CHANGES) == MODE_CHANGES ||
+	    (!(m->flags & MODE_CHANGES) && m->flags))
+		return -EINVAL;
+	if (m->flags & CACHEFS_MODE_SET &&
+	    (m->switches & ~(uint32_t)SWITCHES || !switches_valid(switches_unpack(m->switches))))
+		return -EINVAL;
+	return 0;
+}
+
+static int change_mode(const struct ioctl_call *c, const struct cachefs_mode *m, char *error,
+		       size_t size)
+{
+	struct fs_mode_change change = {.switches = switches_unpack(m->switches),
+					.clear = m->flags & CACHEFS_MODE_CLEAR,
+					.persist = m->flags & CACHEFS_MODE_PERSIST,
+					.in_force = true,
+					.pending_ok = m->flags & CACHEFS_MODE_PENDING_OK,
+					.uid = c->req->in->uid};
+
+	if (!is_root_dir(c))
+		return explain_switch(fs_mode_change(c->s->fs, c->req->in->nodeid, &change), error,
+				      size);
+	if (change.clear || change.persist)
+		return -EOPNOTSUPP;
+	return set_mount_mode(c->s, change.uid, change.switches, error, size);
+}
+
+static int do_mode(const struct ioctl_call *c)
+{
+	const struct cachefs_mode m = *(const struct cachefs_mode *)c->arg;
+	struct cachefs_mode *out = c->out;
+	int err = mode_request_check(&m), show;
+
+	memset(out, 0, sizeof(*out));
+	if (!err && m.flags & MODE_CHANGES)
+		err = change_mode(c, &m, out->error, sizeof(out->error));
+	show = err == -EINVAL ? 0 : show_mode(c, out);
+	return err ? err : show;
+}
+
+static int do_handoff(const struct ioctl_call *c)
+{
+	struct cachefs_handoff *out = c->out;
+	struct cachefs_status s;
+	int err;
+
+	if (c->in->flags & FUSE_IOCTL_DIR)
+		return -ENOTTY;
+	if (!may_flush(c))
+		return -EPERM;
+	err = fs_file_status(c->s->fs, c->in->fh, &s); /* of descriptors that it cannot tell of */
+	if (!err)
+		err = fs_handoff(c->s->fs, c->in->fh);
+	if (!err)
+		err = fs_file_status(c->s->fs, c->in->fh, &s);
+	if (err)
+		return err;
+	*out = (struct cachefs_handoff){.cached_bytes = s.cached_bytes,
+					.dirty_bytes = s.dirty_bytes,
+					.writeback_bytes = s.writeback_bytes,
+					.opens = s.opens,
+					.writers = s.writers};
+	return 0;
+}
+
+/* The kernel lets nobody have a descriptor for reading who may not read. */
+static int do_status(const struct ioctl_call *c)
+{
+	if (c->in->flags & FUSE_IOCTL_DIR)
+		return -ENOTTY;
+	return fs_file_status(c->s->fs, c->in->fh, c->out);
+}
+
 static const struct {
 	uint32_t cmd;
 	int (*run)(const struct ioctl_call *c);
 } ioctls[] = {
-    {IOC_XFS_DIOINFO, do_dioinfo},
-    {CACHEFS_IOC_INFO, do_info},
-    {CACHEFS_IOC_FLUSH, do_flush},
-    {CACHEFS_IOC_REMOUNT, do_remount},
+    {IOC_XFS_DIOINFO, do_dioinfo},     {CACHEFS_IOC_INFO, do_info},
+    {CACHEFS_IOC_FLUSH, do_flush},     {CACHEFS_IOC_REMOUNT, do_remount},
+    {CACHEFS_IOC_MODE, do_mode},       {CACHEFS_IOC_STATUS, do_status},
+    {CACHEFS_IOC_HANDOFF, do_handoff}, {CACHEFS_IOC_RELOAD, do_reload},
 };
 
 /* The kernel has made the sizes those of the command; a malformed request may not have. */

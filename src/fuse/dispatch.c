@@ -57,8 +57,8 @@ static const struct opcode opcodes[] = {
     OP(FSYNCDIR, FLUSH, op_fsyncdir),
     OP(GETXATTR, META, op_getxattr),
     OP(LISTXATTR, META, op_listxattr),
-    OP(SETXATTR, META, op_setxattr),
-    OP(REMOVEXATTR, META, op_removexattr),
+    OP(SETXATTR, FLUSH, op_setxattr),
+    OP(REMOVEXATTR, FLUSH, op_removexattr),
     OP(IOCTL, FLUSH, op_ioctl),
     OP(ACCESS, HERE, op_ok), /* default_permissions: the kernel has decided */
     OP(INTERRUPT, HERE, op_ignore),

@@ -17,4 +17,8 @@ void reply_malformed(struct request *req);
 bool wire_caller(const struct request *req, struct wire_reader *r, uint32_t umask,
 		 struct fs_caller *c);
 
+/* control.c: is it the mount's mode, as an extended attribute of the root? Sets it; the errno. */
+bool control_is_mount_mode(const struct request *req, const char *name);
+int control_set_mount_mode(struct request *req, const char *value, size_t size);
+
 #endif

@@ -216,9 +216,14 @@ void op_setxattr(struct request *req)
 		reply_malformed(req);
 		return;
 	}
-	reply_error(req, fs_setxattr(req->session->fs, req->in->nodeid, name, value, in->size,
-				     (int)in->flags,
-				     ext && in->setxattr_flags & FUSE_SETXATTR_ACL_KILL_SGID));
+	if (control_is_mount_mode(req, name))
+		reply_error(req, control_set_mount_mode(req, value, in->size));
+	else
+		reply_error(req,
+			    fs_setxattr(req->session->fs, req->in->nodeid, name, value, in->size,
+					(int)in->flags,
+					ext && in->setxattr_flags & FUSE_SETXATTR_ACL_KILL_SGID,
+					req->in->uid));
 }
 
 void op_removexattr(struct request *req)
@@ -227,7 +232,8 @@ void op_removexattr(struct request *req)
 	const char *name = wire_string(&r, 255);
 
 	if (name)
-		reply_error(req, fs_removexattr(req->session->fs, req->in->nodeid, name));
+		reply_error(req,
+			    fs_removexattr(req->session->fs, req->in->nodeid, name, req->in->uid));
 	else
 		reply_malformed(req);
 }

@@ -15,15 +15,6 @@ void capabilities_mask(struct capabilities *caps, unsigned int mask)
 	CAPABILITY_TABLE(WITHHOLD)
 }
 
-static int backing_open_flags(struct switches sw, int client_flags)
-{
-	int flags = client_flags & (O_ACCMODE | O_TRUNC | O_NOATIME);
-
-	if (sw.direct)
-		flags |= O_DIRECT;
-	return flags | O_NOFOLLOW | O_CLOEXEC;
-}
-
 /*
  * The registered file's flags do not matter: the kernel opens the backing file again with the
  * client's (backing_file_open(), Linux 6.18). So these alone must mean the mode. Direct modes and
@@ -66,8 +57,6 @@ struct plan plan_open(struct switches sw, enum kernel_path kernel_path, int clie
 		return (struct plan){.error = -EOPNOTSUPP};
 
 	return (struct plan){
-	    .open_flags = backing_open_flags(sw, client_flags),
-	    .want_read = sw.direct && (client_flags & O_ACCMODE) == O_WRONLY,
 	    .direct = sw.direct,
 	    .write_rwf = sw.writeback ? 0 : RWF_DSYNC,
 	    .flush = sw.no_flush ? FLUSH_DROP : FLUSH_EXECUTE,

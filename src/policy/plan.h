@@ -50,16 +50,9 @@ struct plan {
 	int error;
 
 	/*
-	 * For open(2) of the backing file: the client's access mode, O_TRUNC and O_NOATIME, the
-	 * policy's O_DIRECT, and O_NOFOLLOW | O_CLOEXEC. O_APPEND is not in it (the kernel gives
-	 * appends their offset), nor O_CREAT and O_EXCL (creation is a request of its own), nor
-	 * O_SYNC and O_DSYNC (plan_write_rwf() has them, so that a live switch can drop them).
+	 * The backing's descriptor has O_DIRECT, and reads and writes need its alignment. (O_SYNC
+	 * and O_DSYNC it never has: plan_write_rwf() has them, so that a live switch can drop them.)
 	 */
-	int open_flags;
-	/* O_WRONLY in open_flags should become O_RDWR if the backing file can be read: unaligned
-	 * direct writes are read-modify-write. */
-	bool want_read;
-	/* Reads and writes go through descriptors with O_DIRECT and need its alignment. */
 	bool direct;
 
 	/* RWF_DSYNC or 0: what every write carries, whatever the client asked for. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * pagestat [-b] FILE...: what the page cache holds of each file.
+ * pagestat [-b] [-r OFFSET:LENGTH] FILE...: what the page cache holds of each file, or of a range of
+ * it (bytes).
  *
  * Prints one line a file, "cached=N dirty=N writeback=N evicted=N", in pages, or in bytes
  * with -b; with several files the name follows. cachestat(2) needs Linux 6.5. On a FUSE file
@@ -36,9 +37,10 @@ struct page_counts {
 	uint64_t recently_evicted;
 };
 
+static struct page_range range;
+
 static int show(const char *path, uint64_t unit, int named)
 {
-	struct page_range range = {0, 0};
 	struct page_counts n;
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 
@@ -65,10 +67,12 @@ int main(int argc, char **argv)
 	uint64_t unit = 1;
 	int c, named, status = 0;
 
-	while ((c = getopt(argc, argv, "b")) != -1) {
-		if (c != 'b')
+	while ((c = getopt(argc, argv, "br:")) != -1) {
+		if (c == 'b')
+			unit = (uint64_t)sysconf(_SC_PAGESIZE);
+		else if (c != 'r' ||
+			 sscanf(optarg, "%" SCNu64 ":%" SCNu64, &range.off, &range.len) != 2)
 			goto usage;
-		unit = (uint64_t)sysconf(_SC_PAGESIZE);
 	}
 	if (optind == argc)
 		goto usage;
@@ -77,6 +81,6 @@ int main(int argc, char **argv)
 		status |= show(argv[optind], unit, named);
 	return status;
 usage:
-	fprintf(stderr, "usage: pagestat [-b] FILE...\n");
+	fprintf(stderr, "usage: pagestat [-b] [-r OFFSET:LENGTH] FILE...\n");
 	return 2;
 }

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Another mode while files are open on the kernel path: between writeback and unsafe flushes follow at once;
-# what such a file cannot follow into is refused, and nothing has changed then.
+# Another mode while files are open on the kernel path: between writeback and unsafe flushes follow at once, into
+# writethrough by the sync attribute; what such a file cannot follow into is refused, and nothing has changed then.
 
 . "$(dirname "$0")/../lib/lib.sh"
 . "$(dirname "$0")/../lib/kpath.sh"
@@ -50,7 +50,7 @@ stop_writer() {
 
 make_fs ext4 64M
 need_flush_counter
-plan 26
+plan 29
 MNT=$WORK/mnt
 allocate "$BACK/f" 1M
 allocate "$BACK/busy" 1M
@@ -65,9 +65,14 @@ is "$(dirty "$BACK/f")" -eq 0 "the remount flushed what unsafe had left"
 is "$(flushed_writes)" -eq $N "writeback again: flushes of the device"
 follow unsafe 0
 follow writeback $N
-for mode in none directsync writethrough; do
+for mode in none directsync; do
 	refused $mode
 done
+succeeds "remount to writethrough: the sync attribute of the inode stands in" remount cache=writethrough
+is "$(flushed_writes)" -ge $((2 * N)) "writethrough: each write is flushed, and each fdatasync"
+is "$(lsattr "$BACK/f" | cut -c1-8 | tr -d -c S)" = S "the backing file has the attribute"
+succeeds "remount to writeback: it is taken away" remount cache=writeback
+is "$(lsattr "$BACK/f" | cut -c1-8 | tr -d -c S)" = "" "the backing file has no attribute"
 succeeds "the writer ran all the time, and wrote what it should" stop_writer
 exec 9>&-
 succeeds "remount to none after the close" remount cache=none

@@ -63,21 +63,7 @@ static int flags_of(unsigned int combination)
 
 static void check_open(const struct promised *p, int client_flags, const struct plan *plan)
 {
-	int access = client_flags & O_ACCMODE;
-
-	/* Bit by bit, so that a bit that nobody thought of is noticed too. */
-	int expected = access + O_NOFOLLOW + O_CLOEXEC;
-
-	if (p->cached == NO)
-		expected += O_DIRECT;
-	if (client_flags & O_TRUNC)
-		expected += O_TRUNC;
-	if (client_flags & O_NOATIME)
-		expected += O_NOATIME;
-	cr_assert_eq(plan->open_flags, expected, "client flags %o: %o instead of %o", client_flags,
-		     plan->open_flags, expected);
 	cr_assert_eq(plan->direct, p->cached == NO);
-	cr_assert_eq(plan->want_read, p->cached == NO && access == O_WRONLY);
 	cr_assert_eq(plan->write_rwf, p->stable == YES ? RWF_DSYNC : 0);
 	cr_assert_eq(plan->flush, p->flushed == YES ? FLUSH_EXECUTE : FLUSH_DROP);
 	cr_assert_eq(plan->sync_metadata, p->stable == YES);
@@ -141,8 +127,7 @@ static void check_refused(const struct plan *plan, int error)
 	const struct plan expected = refused_plan(error);
 
 	cr_assert_eq(plan->error, expected.error);
-	cr_assert_eq(plan->open_flags, 0);
-	cr_assert_not(plan->direct || plan->want_read || plan->sync_metadata);
+	cr_assert_not(plan->direct || plan->sync_metadata);
 	cr_assert_not(plan->fopen_direct_io || plan->fopen_parallel_direct_writes);
 	cr_assert_not(plan->fopen_noflush || plan->kernel || plan->backing_id || plan->kernel_sync);
 	cr_assert_eq(plan->write_rwf, 0);
@@ -245,16 +230,6 @@ Test(plan, combinations_are_all_there)
 		seen |= 1U << (promises[i].direct + 2 * promises[i].writeback +
 			       4 * promises[i].no_flush);
 	cr_assert_eq(seen, 0xffU);
-}
-
-Test(plan, flags_without_meaning_for_the_backing_are_dropped)
-{
-	const int dropped = O_PATH | O_DIRECTORY | 1 << 30;
-	struct plan plan =
-	    plan_open(cache_modes[0].switches, KERNEL_PATH_AUTO, O_RDWR | dropped, &everything);
-
-	cr_assert_eq(plan.error, 0);
-	cr_assert_eq(plan.open_flags, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
 }
 
 Test(plan, direct_needs_direct_io_of_the_backing)
