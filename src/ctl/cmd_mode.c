@@ -92,7 +92,7 @@ static void print_pending(const struct target *t, const struct cachefs_mode *m)
 	file_status_free(&f);
 }
 
-static int complain_mode(const struct target *t, struct cachefs_mode *m, int err)
+static int complain_mode(const struct target *t, struct cachefs_mode *m, bool change, int err)
 {
 	const char *sentence = NULL;
 
@@ -109,22 +109,24 @@ static int complain_mode(const struct target *t, struct cachefs_mode *m, int err
 			   "kernel-path=never";
 	else if (err == ENOTTY)
 		sentence = "the daemon of this mount is older than cachefsctl: mount again";
-	return complain_errno(t->path, m->flags ? "mode not changed" : "mode not known", err,
+	return complain_errno(t->path, change ? "mode not changed" : "mode not known", err,
 			      sentence);
 }
 
 static int run(const struct target *t, struct cachefs_mode *m)
 {
+	const bool change = m->flags; /* the daemon's answer has none */
+
 	/* the mount's mode has no pending: there it is EBUSY */
-	if (m->flags && target_is_file(t))
+	if (change && target_is_file(t))
 		m->flags |= CACHEFS_MODE_PENDING_OK;
 	if (ioctl(t->fd, CACHEFS_IOC_MODE, m) < 0)
-		return complain_mode(t, m, errno);
+		return complain_mode(t, m, change, errno);
 	print_in_force(m);
 	if (!m->pending)
 		return CTL_OK;
 	print_pending(t, m);
-	return m->flags ? CTL_REFUSED : CTL_OK;
+	return change ? CTL_REFUSED : CTL_OK;
 }
 
 int cmd_mode(const struct ctl_args *a)
