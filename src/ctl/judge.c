@@ -54,10 +54,26 @@ static bool writes_synchronously(const struct file_status *f)
 	return some(f->opens_sync) || any_client_has(f, "O_SYNC") || any_client_has(f, "O_DSYNC");
 }
 
-/* Every open that there was waits for stable storage by itself. */
+/*
+ * Every client that writes waits for stable storage by itself. By the clients, not by opens_total:
+ * opens of readers, ours too, are in that.
+ */
 static bool only_synchronous(const struct file_status *f)
 {
-	return some(f->opens_sync) && f->opens_sync == f->opens_total;
+	size_t writers = 0;
+
+	if (f->clients_total != f->clients_count)
+		return false;
+	for (size_t i = 0; i < f->clients_count; i++) {
+		const char *flags = f->clients[i].flags;
+
+		if (strstr(flags, "O_RDONLY"))
+			continue;
+		if (!strstr(flags, "O_SYNC") && !strstr(flags, "O_DSYNC"))
+			return false;
+		writers++;
+	}
+	return writers > 0;
 }
 
 static bool never_flushes(const struct file_status *f)

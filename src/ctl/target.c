@@ -92,7 +92,9 @@ int target_mount(const struct target *t, const struct mounts *mounts,
 	}
 	fd = mount_open(*entry);
 	if (fd < 0)
-		return -complain_errno((*entry)->point, "cannot be opened", -fd, NULL);
+		return -complain_errno((*entry)->point, "cannot be opened", -fd,
+				       fd == -ESTALE ? "the mount is gone, or covered by another"
+						     : NULL);
 	*below = rest;
 	rest = NULL;
 	return fd;

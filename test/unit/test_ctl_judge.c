@@ -15,6 +15,8 @@
 #define QUIET "\"opens\":1,\"writers\":1,\"opens_total\":1,\"opens_direct\":0,\"opens_sync\":0,"
 #define WB "\"path\":\"f\",\"mode\":\"writeback\","
 #define NONE "\"path\":\"f\",\"mode\":\"none\","
+#define CLIENTS(a, b)                                                                              \
+	"\"write_bytes\":1,\"flushes_received\":0,\"clients\":[{\"flags\":" a "},{\"flags\":" b "}]"
 #define SOME "\"writes\":1000,\"write_bytes\":4096000,\"flushes_received\":5,"
 
 static const struct judged {
@@ -38,12 +40,14 @@ static const struct judged {
      "unsafe"},
     {"", "{" WB QUIET "\"write_bytes\":0,\"flushes_received\":0}", 0, "", "writeback"},
     {"", "{" WB QUIET "\"write_bytes\":4096}", 0, "", "writeback"},
-    {"", "{" WB "\"write_bytes\":1,\"flushes_received\":0,\"opens_total\":2,\"opens_sync\":1}", 0,
-     "", "writeback"},
-    {"", "{" WB "\"write_bytes\":1,\"flushes_received\":0,\"opens_total\":1,\"opens_sync\":1}", 0,
-     "", "writethrough"},
-    {"", "{" NONE "\"write_bytes\":1,\"flushes_received\":0,\"opens_total\":1,\"opens_sync\":1}", 0,
-     "", "directsync"},
+    {"", "{" WB "\"write_bytes\":1,\"flushes_received\":0,\"opens_sync\":1}", 0, "", "writeback"},
+    /* each write waits: of all writers, of some, of nobody knows how many */
+    {"", "{" WB CLIENTS("\"O_WRONLY|O_SYNC\"", "\"O_RDONLY\"") "}", 0, "", "writethrough"},
+    {"", "{" NONE CLIENTS("\"O_RDWR|O_DSYNC\"", "\"O_WRONLY|O_SYNC\"") "}", 0, "", "directsync"},
+    {"", "{" WB CLIENTS("\"O_RDWR|O_DSYNC\"", "\"O_RDWR\"") "}", 0, "", "writeback"},
+    {"", "{" WB CLIENTS("\"O_RDONLY|O_DSYNC\"", "\"O_RDONLY\"") "}", 0, "", "writeback"},
+    {"", "{" WB CLIENTS("\"O_RDWR|O_DSYNC\"", "\"O_RDONLY\"") ",\"clients_total\":3}", 0, "",
+     "writeback"},
     /* O_DIRECT, and how clients submit */
     {"", "{" WB "\"opens_direct\":1}", 0, "direct-cached", "writeback"},
     {"", "{" WB "\"clients\":[{\"flags\":\"O_RDWR|O_DIRECT\"}]}", 0, "direct-cached", "writeback"},
