@@ -35,8 +35,11 @@ BACK=$WORK/back
 MNT=$WORK/mnt
 mkdir "$BACK"
 must_mount "$BACK" "$MNT" cache=unsafe,kernel-path=never
+must_mount "$BACK" "$WORK/gone" cache=unsafe # before the files: a daemon would keep them open
+open=()
 for ((i = 0; i < 20; i++)); do
-	echo x >"$MNT/a-file-with-a-rather-long-name-so-that-it-must-be-cut-$i"
+	exec {fd}<>"$MNT/a-file-with-a-rather-long-name-so-that-it-must-be-cut-$i"
+	open+=("$fd")
 done
 exec 7<>"$MNT/busy"
 touch "$WORK/go"
@@ -55,7 +58,6 @@ is "${PIPESTATUS[0]}" -eq 0 "a reader that leaves is an end like another"
 way_out "q" q 0 "$CTL top -d 1 $MNT"
 way_out "SIGTERM" "" 0 "(sleep 0.6; kill \$(pgrep -P \$\$ -x cachefsctl)) & $CTL top -d 1 $MNT"
 way_out "SIGINT by ^C" $'\003' 0 "$CTL top -d 1 $MNT"
-must_mount "$BACK" "$WORK/gone" cache=unsafe
 way_out "a mount that goes" "" 2 "(sleep 0.6; umount -l $WORK/gone) & $CTL top -d 0.3 $WORK/gone"
 is "$(sed 's/.*\[?1049l//' "$WORK/shown" | grep -c "gone: cannot be opened: the mount is gone")" -eq 1 \
 	"and the reason stays to be read"
@@ -71,4 +73,7 @@ is "$(grep -c 'long-name-so-that-it-must-be-cut-1[^.]*unsafe' "$WORK/shown")" -g
 rm "$WORK/go"
 wait "$writer"
 exec 7>&-
+for fd in "${open[@]}"; do
+	exec {fd}>&-
+done
 succeeds "unmounts, the daemon ends" umount_cachefs "$MNT"
