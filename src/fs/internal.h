@@ -54,6 +54,12 @@ int fs_open_beneath(struct fs *fs, int parent_fd, const char *name);
 int fs_sync_backing(struct fs *fs);
 /* Is NAME in directory DIR that of our own directory, which clients neither see nor make? */
 bool fs_private_name(const struct fs *fs, const struct node *dir, const char *name);
+/*
+ * The path under the mount of N, on which the caller has a reference, as it was last seen there:
+ * without a leading slash, "" for the root. Its length, or -ENOENT for a file without a name
+ * (O_TMPFILE; one that was unlinked keeps its last one), or -ENAMETOOLONG. Does not block.
+ */
+int fs_node_path(struct fs *fs, struct node *n, char *buf, size_t size);
 /* Names changed in DIR_FD (O_PATH): on stable storage where the mode says so. */
 int fs_sync_dir(struct fs *fs, int dir_fd);
 
