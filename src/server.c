@@ -24,6 +24,7 @@
 #include "fuse/mount.h"
 #include "fuse/session.h"
 #include "observe/stats.h"
+#include "observe/status.h"
 #include "supervisor/daemon.h"
 #include "transport/transport.h"
 
@@ -45,6 +46,8 @@ struct server {
 	pthread_t signals;
 	bool have_signals;
 	atomic_bool ending;
+	pthread_mutex_t shown_lock; /* shown; after session.options_lock */
+	char shown[1024];	    /* the options in force, as last seen */
 };
 
 /* ---- the way to a mount that answers ---- */
@@ -176,6 +179,29 @@ static void find_kernel_path(struct server *s)
 			 kernel_path_refusal(err));
 }
 
+/* Never waits for a remount, which may wait for a slow disk: until it is over it is not in force. */
+static void describe(void *arg, struct status_mount *m)
+{
+	struct server *s = arg;
+	struct options *o = s->options;
+
+	if (!pthread_mutex_trylock(&s->session.options_lock)) {
+		pthread_mutex_lock(&s->shown_lock);
+		options_describe(o, s->shown, sizeof(s->shown));
+		pthread_mutex_unlock(&s->shown_lock);
+		pthread_mutex_unlock(&s->session.options_lock);
+	}
+	pthread_mutex_lock(&s->shown_lock);
+	memcpy(m->options, s->shown, sizeof(m->options));
+	pthread_mutex_unlock(&s->shown_lock);
+	m->version = PACKAGE_VERSION;
+	m->source = o->source; /* as the others, the same until the end */
+	m->mountpoint = o->mountpoint;
+	m->transport = "dev";
+	m->engine = s->engine->name;
+	m->worker_pid = getpid();
+}
+
 static int start_fs(struct server *s)
 {
 	struct fs_config config = {.source_fd = s->source_fd,
@@ -190,7 +216,9 @@ static int start_fs(struct server *s)
 				   .page_timeout =
 				       s->options->exclusive ? -1 : s->options->attr_timeout,
 				   .invalidate = invalidate,
-				   .invalidate_arg = s};
+				   .invalidate_arg = s,
+				   .describe = describe,
+				   .describe_arg = s};
 	int err = pool_create(&s->pool, pool_thread_init);
 
 	if (err)
@@ -246,6 +274,8 @@ static int start_transport(struct server *s)
 					  .loops = loops_wanted(s->options),
 					  .ring = s->engine->needs_ring};
 
+	/* before anyone can ask for it */
+	options_describe(s->options, s->shown, sizeof(s->shown));
 	s->session.fs = s->fs;
 	s->session.pool = s->pool;
 	return transport_dev_start(&config, &s->transport);
@@ -287,6 +317,14 @@ static int start(struct server *s)
 
 /* ---- serving, and the end ---- */
 
+static void log_stats(struct server *s)
+{
+	struct stats sum;
+
+	fs_stats(s->fs, &sum);
+	stats_log(&sum);
+}
+
 /* SIGTERM: everything flushed, the mount gone (lazily, where it is in use), then the end. */
 static void *signal_thread(void *arg)
 {
@@ -299,7 +337,7 @@ static void *signal_thread(void *arg)
 		if (sigwait(&set, &sig) || atomic_load(&s->ending))
 			continue;
 		if (sig == SIGUSR1) {
-			stats_log();
+			log_stats(s);
 		} else if (sig == SIGTERM || sig == SIGINT) {
 			log_info("%s: told to end by signal %d", s->options->mountpoint, sig);
 			/* umount(8) does this by itself */
@@ -365,13 +403,16 @@ static int serve(struct server *s)
 	}
 	s->have_signals = pthread_create(&s->signals, NULL, signal_thread, s) == 0;
 	transport_wait(s->transport);
-	stats_log();
+	log_stats(s);
 	return finish(s);
 }
 
 int server_run(struct options *o)
 {
-	struct server s = {.options = o, .privileged = geteuid() == 0, .source_fd = -1};
+	struct server s = {.options = o,
+			   .privileged = geteuid() == 0,
+			   .source_fd = -1,
+			   .shown_lock = PTHREAD_MUTEX_INITIALIZER};
 	sigset_t all;
 	int err;
 

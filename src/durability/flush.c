@@ -6,24 +6,17 @@
 
 #include "base/util.h"
 #include "engine/engine.h"
+#include "observe/stats.h"
 
-struct flush_counts flush_totals;
-
-static void count(struct flush_counts *c, bool honoured, uint64_t nsec)
+void flush_count_write(struct file_stats *stats, bool honoured, uint64_t nsec)
 {
-	atomic_fetch_add_explicit(&c->received, 1, memory_order_relaxed);
+	stats_count(stats, STATS_flushes_received, 1);
 	if (honoured) {
-		atomic_fetch_add_explicit(&c->honoured, 1, memory_order_relaxed);
-		atomic_fetch_add_explicit(&c->nsec, nsec, memory_order_relaxed);
+		stats_count(stats, STATS_flushes_honoured, 1);
+		stats_time(stats, STATS_FLUSH, nsec);
 	} else {
-		atomic_fetch_add_explicit(&c->dropped, 1, memory_order_relaxed);
+		stats_count(stats, STATS_flushes_dropped, 1);
 	}
-}
-
-void flush_count_write(struct flush_state *f, bool honoured, uint64_t nsec)
-{
-	count(&f->counts, honoured, nsec);
-	count(&flush_totals, honoured, nsec);
 }
 
 void flush_latch(struct flush_state *f, int error)
@@ -64,19 +57,19 @@ int flush_sync(struct flush_state *f, const struct engine *e, int fd, bool datas
 	return flush_error(f) ? flush_error(f) : err;
 }
 
-int flush_file(struct flush_state *f, const struct engine *e, int fd, bool datasync,
-	       enum flush_action action)
+int flush_file(struct flush_state *f, struct file_stats *stats, const struct engine *e, int fd,
+	       bool datasync, enum flush_action action)
 {
 	uint64_t start;
 	int err;
 
 	if (action == FLUSH_DROP) {
 		latch_unless_unsupported(f, writeback_error(fd));
-		flush_count_write(f, false, 0);
+		flush_count_write(stats, false, 0);
 		return flush_error(f);
 	}
 	start = clock_nsec();
 	err = flush_sync(f, e, fd, datasync);
-	flush_count_write(f, true, clock_nsec() - start);
+	flush_count_write(stats, true, clock_nsec() - start);
 	return err;
 }

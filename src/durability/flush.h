@@ -15,32 +15,24 @@
 #include "policy/plan.h"
 
 struct engine;
-
-struct flush_counts {
-	atomic_ullong received, honoured, dropped;
-	atomic_ullong nsec; /* spent in honoured ones */
-};
+struct file_stats;
 
 struct flush_state {
 	atomic_int error; /* errno, or 0 */
-	struct flush_counts counts;
 };
 
-/* Of all files since the start. */
-extern struct flush_counts flush_totals;
-
 /*
- * One flush of FD as ACTION says. 0, or the negative errno of this or an earlier flush. Blocks when
- * it is executed.
+ * One flush of FD as ACTION says, counted in STATS. 0, or the negative errno of this or an earlier
+ * flush. Blocks when it is executed.
  */
-int flush_file(struct flush_state *f, const struct engine *e, int fd, bool datasync,
-	       enum flush_action action);
+int flush_file(struct flush_state *f, struct file_stats *stats, const struct engine *e, int fd,
+	       bool datasync, enum flush_action action);
 
 /* The same, executed and not counted: what a mode owes without a client's asking. */
 int flush_sync(struct flush_state *f, const struct engine *e, int fd, bool datasync);
 
 /* A write that carries RWF_DSYNC or RWF_SYNC contains a flush; so does O_DSYNC that was dropped. */
-void flush_count_write(struct flush_state *f, bool honoured, uint64_t nsec);
+void flush_count_write(struct file_stats *stats, bool honoured, uint64_t nsec);
 
 /* The backing reported ERROR (negative errno) where data may have been lost. */
 void flush_latch(struct flush_state *f, int error);

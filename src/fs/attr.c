@@ -18,6 +18,8 @@ int fs_getattr(struct fs *fs, uint64_t id, uint64_t fh, struct statx *st)
 	struct node *n = node_get(fs, id);
 	int fd = handle_fd(fs, fh), err = 0;
 
+	if (!n)
+		return report_getattr(fs, id, fh, st);
 	if (fd < 0) {
 		err = n ? path_fd_get(fs, n, &p) : -ESTALE;
 		fd = p.fd;
@@ -120,8 +122,10 @@ int fs_setattr(struct fs *fs, uint64_t id, uint64_t fh, const struct fs_setattr 
 {
 	_cleanup_path_ struct path_fd p = PATH_FD_NONE;
 	struct node *n = node_get(fs, id);
-	int err = n ? path_fd_get(fs, n, &p) : -ESTALE;
+	int err = n ? path_fd_get(fs, n, &p) : report_or_stale(id, -EPERM);
 
+	if (!n)
+		return err;
 	atomic_store_explicit(&fs->written, true, memory_order_relaxed);
 	if (!err && a->valid & (FS_SET_UID | FS_SET_GID))
 		err = set_owner(p.fd, a);

@@ -25,9 +25,9 @@ int fs_opendir(struct fs *fs, uint64_t id, uint64_t *fh)
 	_cleanup_path_ struct path_fd p = PATH_FD_NONE;
 	struct node *n = node_get(fs, id);
 	struct handle *h;
-	int fd, err = n ? path_fd_get(fs, n, &p) : -ESTALE;
+	int fd, err = n ? path_fd_get(fs, n, &p) : report_opendir(fs, id, fh);
 
-	if (err)
+	if (err || !n)
 		return err;
 	fd = fs_reopen(fs, p.fd, O_RDONLY | O_DIRECTORY);
 	if (fd < 0)
@@ -45,18 +45,19 @@ void fs_releasedir(struct fs *fs, uint64_t fh)
 
 int fs_fsyncdir(struct fs *fs, uint64_t fh, bool datasync)
 {
-	static struct flush_state dirs; /* counts only: a directory's errors are not latched */
 	struct handle *h = handle_get(fs, fh);
+	uint64_t start;
 	int err;
 
-	if (!h)
-		return -EBADF;
+	if (!h || h->report)
+		return h ? 0 : -EBADF;
 	if (fs_plan(fs, 0).flush == FLUSH_DROP) {
-		flush_count_write(&dirs, false, 0);
+		flush_count_write(NULL, false, 0);
 		return 0;
 	}
-	err = fs->config.engine->sync(h->fd, datasync);
-	flush_count_write(&dirs, true, 0);
+	start = clock_nsec();
+	err = fs->config.engine->sync(h->fd, datasync); /* a directory's errors are not latched */
+	flush_count_write(NULL, true, clock_nsec() - start);
 	return err == -EINVAL ? 0 : err; /* a filesystem without fsync for directories */
 }
 
@@ -120,6 +121,8 @@ int fs_readdir(struct fs *fs, uint64_t id, uint64_t fh, uint64_t off, size_t siz
 	long n;
 	int err;
 
+	if (h && h->report)
+		return report_readdir(fs, h, off, plus, emit, arg);
 	if (!h || !r.dir)
 		return -EBADF;
 	err = dir_seek(h, off);

@@ -90,9 +90,9 @@ int fs_open(struct fs *fs, uint64_t id, int flags, bool kill_priv, const struct 
 	struct node *n = node_get(fs, id);
 	struct plan plan = fs_plan(fs, flags);
 	struct handle *h;
-	int fd, err = n ? path_fd_get(fs, n, &p) : -ESTALE;
+	int fd, err = n ? path_fd_get(fs, n, &p) : report_open(fs, id, flags, c, o);
 
-	if (err)
+	if (err || !n)
 		return err;
 	if (n->rec->type != S_IFREG) /* the kernel opens devices and pipes by itself */
 		return n->rec->type == S_IFDIR ? -EISDIR : -EOPNOTSUPP;
@@ -180,7 +180,7 @@ int fs_create_file(struct fs *fs, uint64_t parent, const char *name, int flags, 
 	struct node *p = node_get(fs, parent);
 	struct plan plan = fs_plan(fs, flags);
 	bool truncate;
-	int err = p ? path_fd_get(fs, p, &dir) : -ESTALE;
+	int err = p ? path_fd_get(fs, p, &dir) : report_or_stale(parent, -EPERM);
 	/* a new file is readable by who made it, whatever its mode */
 	int fl = (plan.open_flags & ~(O_ACCMODE | O_TRUNC)) | O_RDWR, fd;
 
@@ -210,7 +210,7 @@ int fs_tmpfile(struct fs *fs, uint64_t parent, int flags, mode_t mode, const str
 	_cleanup_path_ struct path_fd dir = PATH_FD_NONE;
 	struct node *p = node_get(fs, parent);
 	struct plan plan = fs_plan(fs, flags);
-	int err = p ? path_fd_get(fs, p, &dir) : -ESTALE;
+	int err = p ? path_fd_get(fs, p, &dir) : report_or_stale(parent, -EPERM);
 	int fl = (plan.open_flags & ~O_ACCMODE) | O_RDWR | O_TMPFILE | (flags & O_EXCL), fd;
 
 	if (!err)
@@ -234,8 +234,9 @@ int fs_fsync(struct fs *fs, uint64_t fh, bool datasync)
 	struct handle *h = handle_get(fs, fh);
 
 	if (!h || !h->file)
-		return -EBADF;
-	return flush_file(&h->file->flush, fs->config.engine, h->fd, datasync, h->plan.flush);
+		return h && h->report ? 0 : -EBADF;
+	return flush_file(&h->file->flush, &h->file->stats, fs->config.engine, h->fd, datasync,
+			  h->plan.flush);
 }
 
 int fs_flush_file(struct fs *fs, uint64_t fh)
@@ -244,7 +245,8 @@ int fs_flush_file(struct fs *fs, uint64_t fh)
 
 	if (!h || !h->file)
 		return -EBADF;
-	return flush_file(&h->file->flush, fs->config.engine, h->fd, false, FLUSH_EXECUTE);
+	return flush_file(&h->file->flush, &h->file->stats, fs->config.engine, h->fd, false,
+			  FLUSH_EXECUTE);
 }
 
 int fs_fallocate(struct fs *fs, uint64_t fh, int mode, uint64_t off, uint64_t len, bool kill_priv)
@@ -270,7 +272,9 @@ int64_t fs_lseek(struct fs *fs, uint64_t fh, int64_t off, int whence)
 	struct handle *h = handle_get(fs, fh);
 
 	/* all I/O has its own offset, so the descriptor's does not matter to anyone */
-	return h ? sysret((int64_t)lseek(h->fd, off, whence)) : -EBADF;
+	if (!h || h->report)
+		return h ? report_lseek(h, off, whence) : -EBADF;
+	return sysret((int64_t)lseek(h->fd, off, whence));
 }
 
 /*
@@ -309,6 +313,8 @@ ssize_t fs_copy_file_range(struct fs *fs, uint64_t fh_in, uint64_t off_in, uint6
 	struct claim claim;
 	ssize_t n;
 
+	if (in && in->report)
+		return -EOPNOTSUPP; /* the kernel copies, then */
 	if (!in || !out || !in->file || !out->file || !in->can_read || !out->can_write)
 		return -EBADF;
 	if (flags)

@@ -105,6 +105,7 @@ int fs_create(const struct fs_config *config, struct fs **out)
 	fs->fds.budget = fd_budget();
 	pthread_mutex_init(&fs->fds.lock, NULL);
 	pthread_mutex_init(&fs->tree, NULL);
+	reports_init(fs);
 	atomic_store(&fs->switches, switches_pack(config->switches));
 	err = arena_create("cachefs-nodes", NODES_MAX, sizeof(struct node_record),
 			   sizeof(struct node), &fs->nodes);

@@ -21,7 +21,11 @@
 #include "engine/engine.h"
 #include "policy/plan.h"
 
+struct cachefs_status;
 struct fs;
+struct stats;
+struct status;
+struct status_mount;
 
 #define FS_NO_HANDLE UINT64_MAX
 /* Space in front of and behind a read's buffer that fs_read() may use to widen it to blocks. */
@@ -45,6 +49,10 @@ struct fs_config {
 	/* Drops the kernel's own cached pages and attributes of a node; may block. */
 	void (*invalidate)(void *arg, uint64_t id, int64_t off, int64_t len);
 	void *invalidate_arg;
+	/* Tells what the fs does not know of the mount, for its reports. Do not block. May be NULL.
+	 */
+	void (*describe)(void *arg, struct status_mount *m);
+	void *describe_arg;
 };
 
 /* On whose behalf a file is created. */
@@ -61,6 +69,12 @@ struct fs_entry {
 	uint64_t id;
 	struct statx st;
 };
+
+/* An id of the hidden directory or of a report in it, which may change at any time. */
+static inline bool fs_is_report(uint64_t id)
+{
+	return id && !(uint32_t)id;
+}
 
 struct fs_opened {
 	uint64_t fh;
@@ -86,6 +100,17 @@ bool fs_direct_possible(struct fs *fs);
 /* Another mode for the mount, open files included; returns when it is in force. */
 int fs_set_switches(struct fs *fs, struct switches sw);
 struct switches fs_switches(struct fs *fs);
+
+/* status.c: looking changes and delays nothing. */
+/*
+ * The open file of FH, whose own open is not in opens, writers and clients. 0; -ENOTTY: no regular
+ * file; -EBADF: not open for reading.
+ */
+int fs_file_status(struct fs *fs, uint64_t fh, struct cachefs_status *out);
+/* The mount and all its open files, to be freed with status_free(). 0 or -ENOMEM. */
+int fs_status(struct fs *fs, struct status *out);
+/* What was counted since the start. */
+void fs_stats(struct fs *fs, struct stats *out);
 
 /* lookup.c, attr.c */
 int fs_lookup(struct fs *fs, uint64_t parent, const char *name, struct fs_entry *e);
@@ -199,6 +224,7 @@ struct fs_io {
 
 	/* rw.c's own */
 	struct handle *handle;
+	uint64_t start; /* CLOCK_MONOTONIC, nanoseconds */
 	struct claim claim;
 	struct pool_job job;
 	struct engine_io eio;

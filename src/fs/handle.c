@@ -60,6 +60,18 @@ int handle_create_dir(struct fs *fs, struct node *n, int fd, struct handle **out
 	return -ENFILE;
 }
 
+int handle_create_report(struct fs *fs, uint64_t id, struct report *r, pid_t pid,
+			 struct handle **out)
+{
+	*out = handle_new(fs, fs->root, -1, O_RDONLY);
+	if (!*out)
+		return -ENFILE;
+	(*out)->rec->node = id;
+	(*out)->rec->pid = pid;
+	(*out)->report = r;
+	return 0;
+}
+
 /* What direct I/O on the file asks for, where the kernel tells; else what is always enough. */
 static void file_dio_init(struct fs *fs, struct file *f)
 {
@@ -197,8 +209,10 @@ void file_put(struct fs *fs, struct file *f)
 
 	pthread_mutex_lock(&s->lock);
 	last = --f->opens == 0;
-	if (last)
+	if (last) {
 		n->file = NULL;
+		stats_retire(&f->stats); /* with the lock: a sum over all has it once (status.c) */
+	}
 	pthread_mutex_unlock(&s->lock);
 	if (!last)
 		return;
@@ -236,8 +250,10 @@ static struct plan file_plan(struct fs *fs, struct file *f, struct handle *h, ui
 {
 	struct plan plan = fs_plan(fs, h->rec->client_flags);
 
-	if (!f->backing_id)
+	if (!f->backing_id) {
 		f->backing_id = plan.backing_id ? backing_open(fs, h->fd, uid) : -EOPNOTSUPP;
+		f->kernel_refused = plan.backing_id && f->backing_id < 0;
+	}
 	if (plan.kernel && f->backing_id <= 0) {
 		plan.kernel = plan.kernel_sync = false;
 		plan.fopen_direct_io = true;
@@ -275,6 +291,15 @@ int handle_apply_direct(struct handle *h, bool direct)
 	return 0;
 }
 
+static void count_open(struct file *f, int client_flags)
+{
+	stats_count(&f->stats, STATS_opens_total, 1);
+	if (client_flags & O_DIRECT)
+		stats_count(&f->stats, STATS_opens_direct, 1);
+	if (client_flags & O_DSYNC) /* O_SYNC contains it */
+		stats_count(&f->stats, STATS_opens_sync, 1);
+}
+
 int handle_create_file(struct fs *fs, struct node *n, int fd, int client_flags,
 		       const struct plan *plan, struct opener by, struct handle **out)
 {
@@ -306,6 +331,7 @@ int handle_create_file(struct fs *fs, struct node *n, int fd, int client_flags,
 		handle_unmake(fs, h);
 		goto fail;
 	}
+	count_open(f, client_flags);
 	if (h->plan.kernel_sync && file_sync_changed(fs, f)) { /* the daemon does it, then */
 		h->plan.kernel = h->plan.kernel_sync = false;
 		h->plan.fopen_direct_io = true;
@@ -331,7 +357,8 @@ void handle_destroy(struct fs *fs, struct handle *h)
 		if (h->plan.kernel_sync)
 			file_sync_changed(fs, f);
 	}
-	close(h->fd);
+	report_free(h->report);
+	cleanup_fd(&h->fd);
 	handle_unmake(fs, h);
 	if (f)
 		file_put(fs, f);

@@ -18,6 +18,7 @@
 #include "durability/flush.h"
 #include "fs/lock.h"
 #include "fs/node.h"
+#include "observe/stats.h"
 #include "policy/plan.h"
 
 /* A mode, and where it comes from. */
@@ -31,6 +32,7 @@ struct file {
 	struct path_fd path; /* keeps the node's descriptor open */
 	struct iolock range;
 	struct flush_state flush;
+	struct file_stats stats;
 	pthread_mutex_t lock; /* handles, backing_id */
 	struct handle *handles;
 	/*
@@ -48,6 +50,7 @@ struct file {
 	 * the first open and the same for all, since the kernel takes no mixture. lock
 	 */
 	int backing_id;
+	bool kernel_refused;	      /* lock; it was tried, and did not become one */
 	int dio_error;		      /* 0, or why there is no direct I/O on this file */
 	uint32_t dio_offset, dio_mem; /* alignment of direct I/O, bytes */
 };
@@ -62,7 +65,8 @@ struct handle_record {
 
 struct handle {
 	struct handle_record *rec;
-	struct file *file; /* NULL: a directory */
+	struct file *file;     /* NULL: a directory, or a report */
+	struct report *report; /* NULL: a file or a directory; owned */
 	struct handle *prev, *next;
 	struct plan plan;
 	uint32_t index;
@@ -85,6 +89,9 @@ struct opener {
 int handle_create_dir(struct fs *fs, struct node *n, int fd, struct handle **out);
 int handle_create_file(struct fs *fs, struct node *n, int fd, int client_flags,
 		       const struct plan *plan, struct opener by, struct handle **out);
+/* Takes ownership of R on success. ID: the report's. */
+int handle_create_report(struct fs *fs, uint64_t id, struct report *r, pid_t pid,
+			 struct handle **out);
 void handle_destroy(struct fs *fs, struct handle *h);
 
 /* Sets or clears O_DIRECT of the descriptor. No I/O on it may be running. 0 or a negative errno. */
@@ -99,5 +106,17 @@ int file_sync_update(struct fs *fs, struct file *f);
 /* The node's open file with one open more that file_put() gives back, or NULL when it is closed. */
 struct file *file_find(struct fs *fs, struct node *n);
 void file_put(struct fs *fs, struct file *f);
+
+/* files.c: the open files of a shard, each with one open more; a count, or -ENOMEM. */
+int fs_shard_files(struct node_shard *s, struct file ***out);
+
+struct open_files {
+	struct file **files;
+	size_t count;
+};
+
+/* All open files, each with one open more. 0 or -ENOMEM. */
+int fs_open_files(struct fs *fs, struct open_files *out);
+void fs_open_files_put(struct fs *fs, struct open_files *all);
 
 #endif

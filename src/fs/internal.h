@@ -12,6 +12,7 @@
 #include "fs/fs.h"
 #include "fs/handle.h"
 #include "fs/node.h"
+#include "fs/report.h"
 
 #define STATX_WANTED (STATX_BASIC_STATS | STATX_BTIME)
 
@@ -24,6 +25,7 @@ struct fs {
 	struct sweep *sweep;	     /* NULL: nobody changes files behind the mount */
 	pthread_mutex_t tree;	     /* node->parent, node->name */
 	struct node *root;
+	struct reports reports;
 	int root_fd; /* readable, for file handles, syncfs(2) and statfs(2) */
 	int proc_fd; /* /proc/self/fd */
 	uint64_t root_dev;

@@ -57,8 +57,12 @@ int fs_lookup(struct fs *fs, uint64_t parent, const char *name, struct fs_entry 
 	struct node *n = node_get(fs, parent);
 	int err = n ? path_fd_get(fs, n, &dir) : -ESTALE;
 
-	if (!err && fs_private_name(fs, n, name))
-		return -ENOENT;
+	if (!n)
+		return report_lookup(fs, parent, name, e);
+	if (fs_private_name(fs, n, name)) {
+		report_dir_entry(fs, e);
+		return 0;
+	}
 	return err ? err : fs_entry_lookup(fs, n, dir.fd, name, e);
 }
 
@@ -80,7 +84,7 @@ ssize_t fs_readlink(struct fs *fs, uint64_t id, char *buf, size_t size)
 {
 	_cleanup_path_ struct path_fd p = PATH_FD_NONE;
 	struct node *n = node_get(fs, id);
-	int err = n ? path_fd_get(fs, n, &p) : -ESTALE;
+	int err = n ? path_fd_get(fs, n, &p) : report_or_stale(id, -EINVAL);
 
 	return err ? err : sysret(readlinkat(p.fd, "", buf, size));
 }

@@ -11,7 +11,7 @@ static int dir_get(struct fs *fs, uint64_t id, const char *name, struct node **n
 	*n = node_get(fs, id);
 	if (*n && fs_private_name(fs, *n, name))
 		return -EPERM;
-	return *n ? path_fd_get(fs, *n, dir) : -ESTALE;
+	return *n ? path_fd_get(fs, *n, dir) : report_or_stale(id, -EPERM);
 }
 
 /* What was made at NAME: durable where the mode says so, then its entry. */
@@ -81,7 +81,7 @@ int fs_link(struct fs *fs, uint64_t id, uint64_t parent, const char *name, struc
 	int err = dir_get(fs, parent, name, &p, &dir);
 
 	if (!err)
-		err = n ? path_fd_get(fs, n, &target) : -ESTALE;
+		err = n ? path_fd_get(fs, n, &target) : report_or_stale(id, -EPERM);
 	if (!err)
 		err = sysret(
 		    linkat(AT_FDCWD, fs_fd_path(target.fd).s, dir.fd, name, AT_SYMLINK_FOLLOW));

@@ -29,6 +29,30 @@ static void resume_on_pool(struct fs_io *io, void (*run)(struct pool_job *job))
 	pool_submit(io->fs->config.pool, &io->job);
 }
 
+/* ---- accounting ---- */
+
+static void count_arrival(struct fs_io *io, enum stats_counter unaligned)
+{
+	struct file *f = io->handle->file;
+
+	io->start = clock_nsec();
+	if (io->page_cache)
+		stats_count(&f->stats, STATS_page_cache_requests, 1);
+	if ((io->off | io->len) & (f->dio_offset - 1))
+		stats_count(&f->stats, unaligned, 1);
+}
+
+/* Before the reply: the file may be closed after it. */
+static void count_done(struct fs_io *io, ssize_t result, enum stats_latency latency,
+		       enum stats_counter bytes)
+{
+	struct file_stats *stats = &io->handle->file->stats;
+
+	stats_time(stats, latency, clock_nsec() - io->start);
+	if (result > 0)
+		stats_count(stats, bytes, (uint64_t)result);
+}
+
 /* ---- reads ---- */
 
 struct invalidation {
@@ -81,6 +105,7 @@ static void read_finish(struct fs_io *io, ssize_t result)
 		sweep_schedule(fs->sweep, f);
 
 	iolock_release(&f->range, &io->claim);
+	count_done(io, result, STATS_READ, STATS_read_bytes);
 	io->done(io, result); /* IO may be gone, and the file closed */
 	if (soon)
 		invalidate_soon(fs, id, off, len);
@@ -167,10 +192,11 @@ void fs_read(struct fs_io *io)
 	struct handle *h = handle_get(io->fs, io->fh);
 
 	if (!h || !h->file || !h->can_read) {
-		io->done(io, -EBADF);
+		report_read(io, h);
 		return;
 	}
 	io->handle = h;
+	count_arrival(io, STATS_unaligned_reads);
 	if (io->page_cache)
 		atomic_store_explicit(&h->file->fuse_pages, true, memory_order_relaxed);
 	io->claim = (struct claim){.kind = CLAIM_READ,
@@ -229,6 +255,12 @@ static void write_claim(struct fs_io *io)
 		write_owned(io);
 }
 
+static void write_reply(struct fs_io *io, ssize_t result)
+{
+	count_done(io, result, STATS_WRITE, STATS_write_bytes);
+	io->done(io, result);
+}
+
 static void write_reply_job(struct pool_job *job)
 {
 	struct fs_io *io = container_of(job, struct fs_io, job);
@@ -236,7 +268,7 @@ static void write_reply_job(struct pool_job *job)
 
 	fs->config.invalidate(fs->config.invalidate_arg, node_id(io->handle->file->node),
 			      (int64_t)io->off, (int64_t)io->len);
-	io->done(io, io->result);
+	write_reply(io, io->result);
 }
 
 /*
@@ -253,7 +285,7 @@ static void write_finish(struct fs_io *io, ssize_t result)
 	if (result == -EIO)
 		flush_latch(&f->flush, -EIO);
 	if (io->page_cache || result <= 0 || !atomic_load(&f->fuse_pages)) {
-		io->done(io, result);
+		write_reply(io, result);
 		return;
 	}
 	io->result = result;
@@ -279,28 +311,38 @@ static ssize_t write_tail(struct fs_io *io, int rwf)
 	return n;
 }
 
-static ssize_t write_blocks(struct fs_io *io, int rwf)
+static ssize_t write_bounced(struct fs_io *io, int rwf)
 {
 	struct handle *h = io->handle;
+	struct file_stats *stats = &h->file->stats;
+	uint64_t start = clock_nsec();
+	ssize_t n = io->whole ? write_tail(io, rwf)
+			      : bounce_write(h->fd, io->align, io->buf, io->len, io->off, rwf);
 
-	if (io->whole)
-		return write_tail(io, rwf);
-	if (io->claim.kind == CLAIM_RMW)
-		return bounce_write(h->fd, io->align, io->buf, io->len, io->off, rwf);
-	return io->fs->config.engine->write(h->fd, io->buf, io->len, io->off, rwf);
+	stats_count(stats, STATS_rmw_nsec, clock_nsec() - start);
+	if (n != -EAGAIN) /* else it comes again, as a whole */
+		stats_count(stats, STATS_rmw_writes, 1);
+	return n;
+}
+
+static ssize_t write_blocks(struct fs_io *io, int rwf)
+{
+	if (io->whole || io->claim.kind == CLAIM_RMW)
+		return write_bounced(io, rwf);
+	return io->fs->config.engine->write(io->handle->fd, io->buf, io->len, io->off, rwf);
 }
 
 /* A write with O_DSYNC is a flush too: what an earlier flush reported, it reports. */
 static ssize_t write_with_flush(struct fs_io *io, int rwf)
 {
-	struct flush_state *flush = &io->handle->file->flush;
+	struct file *f = io->handle->file;
 	uint64_t start = clock_nsec();
 	ssize_t n = write_blocks(io, rwf);
 
 	if (n == -EAGAIN)
 		return n;
-	flush_count_write(flush, rwf != 0, rwf ? clock_nsec() - start : 0);
-	return n > 0 && flush_error(flush) ? flush_error(flush) : n;
+	flush_count_write(&f->stats, rwf != 0, rwf ? clock_nsec() - start : 0);
+	return n > 0 && flush_error(&f->flush) ? flush_error(&f->flush) : n;
 }
 
 static ssize_t write_execute(struct fs_io *io)
@@ -355,6 +397,7 @@ void fs_write(struct fs_io *io)
 	}
 	io->handle = h;
 	io->whole = false;
+	count_arrival(io, STATS_unaligned_writes);
 	atomic_store_explicit(&io->fs->written, true, memory_order_relaxed);
 	write_claim(io);
 }

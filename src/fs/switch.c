@@ -109,27 +109,6 @@ static int file_check(struct fs *fs, struct file *f, struct switches to)
 	return file_follows(fs, f, to) ? 0 : -EBUSY;
 }
 
-/* The open files of a shard, each with one open more; a count, or -ENOMEM. */
-static int shard_files(struct fs *fs, struct node_shard *s, struct file ***out)
-{
-	struct file **files;
-	struct node *n, *tmp;
-	int count = 0;
-
-	(void)fs;
-	pthread_mutex_lock(&s->lock);
-	files = calloc(HASH_COUNT(s->hash) + 1, sizeof(*files));
-	HASH_ITER (hh, s->hash, n, tmp) {
-		if (files && n->file) {
-			n->file->opens++;
-			files[count++] = n->file;
-		}
-	}
-	pthread_mutex_unlock(&s->lock);
-	*out = files;
-	return files ? count : -ENOMEM;
-}
-
 /* FN for every open file; the first error, after all of them. */
 static int each_file(struct fs *fs, struct switches to,
 		     int (*fn)(struct fs *fs, struct file *f, struct switches to))
@@ -138,7 +117,7 @@ static int each_file(struct fs *fs, struct switches to,
 
 	for (int i = 0; i < NODE_SHARDS; i++) {
 		struct file **files;
-		int count = shard_files(fs, &fs->shards[i], &files);
+		int count = fs_shard_files(&fs->shards[i], &files);
 
 		for (int k = 0; k < count; k++) {
 			int err = fn(fs, files[k], to);

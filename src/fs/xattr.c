@@ -22,17 +22,18 @@ static bool served(const char *name)
 	       !strcmp(name, "system.posix_acl_default");
 }
 
-static int path_of(struct fs *fs, uint64_t id, struct path_fd *p)
+/* ERR: of what has no attributes. */
+static int path_of(struct fs *fs, uint64_t id, struct path_fd *p, int err)
 {
 	struct node *n = node_get(fs, id);
 
-	return n ? path_fd_get(fs, n, p) : -ESTALE;
+	return n ? path_fd_get(fs, n, p) : report_or_stale(id, err);
 }
 
 ssize_t fs_getxattr(struct fs *fs, uint64_t id, const char *name, void *buf, size_t size)
 {
 	_cleanup_path_ struct path_fd p = PATH_FD_NONE;
-	int err = path_of(fs, id, &p);
+	int err = path_of(fs, id, &p, -ENODATA);
 
 	if (!served(name))
 		return -EOPNOTSUPP;
@@ -61,10 +62,10 @@ ssize_t fs_listxattr(struct fs *fs, uint64_t id, char *buf, size_t size, bool tr
 {
 	_cleanup_path_ struct path_fd p = PATH_FD_NONE;
 	_cleanup_free_ char *list = NULL;
-	ssize_t n = path_of(fs, id, &p);
+	ssize_t n = path_of(fs, id, &p, -ENODATA);
 
 	if (n)
-		return n;
+		return n == -ENODATA ? 0 : n;
 	if (trusted)
 		return sysret(listxattr(fs_fd_path(p.fd).s, buf, size));
 	list = malloc(XATTR_LIST_MAX);
@@ -97,7 +98,7 @@ int fs_setxattr(struct fs *fs, uint64_t id, const char *name, const void *value,
 		int flags, bool kill_sgid)
 {
 	_cleanup_path_ struct path_fd p = PATH_FD_NONE;
-	int err = path_of(fs, id, &p);
+	int err = path_of(fs, id, &p, -EPERM);
 
 	if (!served(name))
 		return -EOPNOTSUPP;
@@ -111,7 +112,7 @@ int fs_setxattr(struct fs *fs, uint64_t id, const char *name, const void *value,
 int fs_removexattr(struct fs *fs, uint64_t id, const char *name)
 {
 	_cleanup_path_ struct path_fd p = PATH_FD_NONE;
-	int err = path_of(fs, id, &p);
+	int err = path_of(fs, id, &p, -EPERM);
 
 	if (!served(name))
 		return -EOPNOTSUPP;

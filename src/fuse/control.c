@@ -148,6 +148,8 @@ static int run_ioctl(struct ioctl_call *c)
 	uint32_t cmd = c->in->cmd;
 	size_t size = _IOC_SIZE(cmd);
 
+	if (fs_is_report(c->req->in->nodeid))
+		return -ENOTTY;
 	for (size_t i = 0; i < ARRAY_SIZE(ioctls); i++) {
 		if (ioctls[i].cmd != cmd)
 			continue;

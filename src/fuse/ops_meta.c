@@ -78,6 +78,11 @@ void op_batch_forget(struct request *req)
 	req->ops->release(req);
 }
 
+static double attr_timeout(const struct request *req)
+{
+	return fs_is_report(req->in->nodeid) ? 0 : req->session->attr_timeout;
+}
+
 static void reply_attr(struct request *req, int err, const struct statx *st)
 {
 	struct fuse_attr_out out = {0};
@@ -86,7 +91,7 @@ static void reply_attr(struct request *req, int err, const struct statx *st)
 		reply_error(req, err);
 		return;
 	}
-	wire_timeout(req->session->attr_timeout, &out.attr_valid, &out.attr_valid_nsec);
+	wire_timeout(attr_timeout(req), &out.attr_valid, &out.attr_valid_nsec);
 	wire_attr(&out.attr, st);
 	reply_data(req, &out, sizeof(out));
 }
@@ -151,7 +156,7 @@ void op_statx(struct request *req)
 		reply_error(req, err);
 		return;
 	}
-	wire_timeout(req->session->attr_timeout, &out.attr_valid, &out.attr_valid_nsec);
+	wire_timeout(attr_timeout(req), &out.attr_valid, &out.attr_valid_nsec);
 	wire_statx(&out.stat, &st);
 	reply_data(req, &out, sizeof(out));
 }

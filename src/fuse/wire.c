@@ -116,7 +116,9 @@ void wire_entry(const struct session *s, struct fuse_entry_out *out, const struc
 	memset(out, 0, sizeof(*out));
 	out->nodeid = e->id;
 	out->generation = 0; /* ids are never used again */
-	wire_timeout(s->entry_timeout, &out->entry_valid, &out->entry_valid_nsec);
-	wire_timeout(s->attr_timeout, &out->attr_valid, &out->attr_valid_nsec);
+	if (!fs_is_report(e->id)) { /* those change with each open */
+		wire_timeout(s->entry_timeout, &out->entry_valid, &out->entry_valid_nsec);
+		wire_timeout(s->attr_timeout, &out->attr_valid, &out->attr_valid_nsec);
+	}
 	wire_attr(&out->attr, &e->st);
 }

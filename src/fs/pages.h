@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the host's page cache holds of a file. */
+#ifndef CACHEFS_FS_PAGES_H
+#define CACHEFS_FS_PAGES_H
+
+#include <stdint.h>
+
+struct fs;
+
+/* Bytes, whole pages; all CACHEFS_UNKNOWN where cachestat(2) (Linux 6.5) cannot tell. */
+struct pages {
+	uint64_t cached, dirty, writeback;
+};
+
+/*
+ * Of the regular file that PATH_FD (O_PATH or other) is open on. Any thread; takes longer the more
+ * is cached, but does not wait for I/O.
+ */
+void fs_pages(struct fs *fs, int path_fd, struct pages *out);
+
+#endif
