@@ -272,6 +272,7 @@ static int handle_attach(struct fs *fs, struct file *f, struct handle *h, uid_t 
 	int err;
 
 	pthread_mutex_lock(&f->lock);
+	f->mode.switches = f->wanted.switches = fs_switches(fs);
 	h->plan = file_plan(fs, f, h, uid);
 	err = handle_apply_direct(h, h->plan.direct);
 	if (!err)

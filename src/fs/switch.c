@@ -27,6 +27,7 @@ static int handles_replan(struct fs *fs, struct file *f)
 	int result = 0;
 
 	pthread_mutex_lock(&f->lock);
+	f->mode.switches = f->wanted.switches = fs_switches(fs);
 	DL_FOREACH(f->handles, h)
 	{
 		struct plan plan = replan(fs, h);
