@@ -47,9 +47,9 @@ is "$(records)" -eq 0 "a file that had it before is not recorded"
 exec 9>&-
 sleep 0.3
 succeeds "and keeps it" has_attr "$BACK/own"
-fails "the record cannot be seen" "No such file" ls "$MNT/.cachefs"
+fails "the record cannot be seen" "No such file" ls "$MNT/.cachefs/sync-attr"
 is "$(find "$MNT" -name .cachefs | wc -l)" -eq 0 "nor is it listed"
-fails "nor made" "not permitted" mkdir "$MNT/.cachefs"
+fails "nor made" "not permitted" mkdir "$MNT/.cachefs/sync-attr"
 mkdir "$WORK/second"
 fails "a second mount that needs it is refused" "another mount of it owns the sync attributes" \
 	"$MOUNT_CACHEFS" "$BACK" "$WORK/second" -o $OPTS
