@@ -29,7 +29,6 @@ way_out() {
 	is "$(grep -o $'\033\\[?25[hl]' "$WORK/shown" | tr -d '\033\n')" = '[?25l[?25h' "$1: and the cursor"
 }
 
-kernel_path_always && skip_all "on the kernel path the daemon counts nothing"
 plan $((6 + 4 * 4 + 1 + 4 + 3 + 1))
 BACK=$WORK/back
 MNT=$WORK/mnt

@@ -163,7 +163,6 @@ check_pending() {
 	is "$("$CTL" mode "$MNT/a")" = "none (runtime)" "it comes when the file is closed"
 }
 
-kernel_path_always && skip_all "on the kernel path the daemon counts nothing"
 plan $((13 + 16 + 8 + 7 + 15 + 6 + 1))
 make_fs ext4 64M
 chmod 755 "$BACK"
