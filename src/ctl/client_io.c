@@ -46,6 +46,21 @@ static bool has_uring(long long pid)
 	return found;
 }
 
+/* Ids are those of the daemon's pid namespace: in ours the number may be another process's. */
+static bool is_client(const struct file_client *c)
+{
+	_cleanup_free_ char *name = text_format("/proc/%lld/comm", (long long)c->pid);
+	char comm[32] = "";
+	FILE *f = fopen(name, "re");
+
+	if (f) {
+		if (fgets(comm, sizeof(comm), f))
+			comm[strcspn(comm, "\n")] = '\0';
+		fclose(f);
+	}
+	return c->pid > 0 && *comm && strcmp(comm, c->comm) == 0;
+}
+
 unsigned client_io(const struct file_status *f, char **who)
 {
 	*who = NULL;
@@ -53,7 +68,7 @@ unsigned client_io(const struct file_status *f, char **who)
 		long long pid = f->clients[i].pid;
 		unsigned io = 0;
 
-		if (pid <= 0)
+		if (!is_client(&f->clients[i]))
 			continue;
 		io = (has_aio_ring(pid) ? CLIENT_AIO : 0) | (has_uring(pid) ? CLIENT_URING : 0);
 		if (!io)

@@ -92,41 +92,46 @@ static void print_pending(const struct target *t, const struct cachefs_mode *m)
 	file_status_free(&f);
 }
 
-static int complain_mode(const struct target *t, struct cachefs_mode *m, bool change, int err)
+/* ASKED: the flags of the request; the daemon's answer has none. */
+static int complain_mode(const struct target *t, struct cachefs_mode *m, unsigned asked, int err)
 {
 	const char *sentence = NULL;
 
 	m->error[sizeof(m->error) - 1] = '\0';
 	if (*m->error)
 		sentence = m->error;
-	else if (err == EOPNOTSUPP && !target_is_file(t))
-		sentence = "a directory has no mode: give a file, or the mount point";
-	else if (err == EOPNOTSUPP)
+	else if (err == EOPNOTSUPP && target_is_file(t))
 		sentence = "the backing filesystem cannot: direct modes need direct I/O, --persist "
 			   "needs extended attributes";
+	else if (err == EOPNOTSUPP && asked & (CACHEFS_MODE_CLEAR | CACHEFS_MODE_PERSIST))
+		sentence =
+		    "--persist and --clear are for files: give one, or a mount point and MODE "
+		    "alone";
+	else if (err == EOPNOTSUPP)
+		sentence = "a directory has no mode: give a file, or the mount point";
 	else if (err == EBUSY)
 		sentence = "an open file cannot follow: close it first, or mount with "
 			   "kernel-path=never";
 	else if (err == ENOTTY)
 		sentence = "the daemon of this mount is older than cachefsctl: mount again";
-	return complain_errno(t->path, change ? "mode not changed" : "mode not known", err,
+	return complain_errno(t->path, asked ? "mode not changed" : "mode not known", err,
 			      sentence);
 }
 
 static int run(const struct target *t, struct cachefs_mode *m)
 {
-	const bool change = m->flags; /* the daemon's answer has none */
+	const unsigned asked = m->flags;
 
 	/* the mount's mode has no pending: there it is EBUSY */
-	if (change && target_is_file(t))
+	if (asked && target_is_file(t))
 		m->flags |= CACHEFS_MODE_PENDING_OK;
 	if (ioctl(t->fd, CACHEFS_IOC_MODE, m) < 0)
-		return complain_mode(t, m, change, errno);
+		return complain_mode(t, m, asked, errno);
 	print_in_force(m);
 	if (!m->pending)
 		return CTL_OK;
 	print_pending(t, m);
-	return change ? CTL_REFUSED : CTL_OK;
+	return asked ? CTL_REFUSED : CTL_OK;
 }
 
 int cmd_mode(const struct ctl_args *a)

@@ -107,12 +107,14 @@ static void judge_clients(const struct evidence *e, struct findings *out)
 	char text[TEXT_SMALL];
 
 	if (never_flushes(f))
-		findings_add(out, FINDING_NEVER_FLUSHES,
-			     some(f->write_bytes)
-				 ? text_format("%s written, and no flush since it was opened",
-					       text_bytes(f->write_bytes, text))
-				 : text_format("%s dirty, and no flush since it was opened",
-					       text_bytes(f->dirty_bytes, text)));
+		findings_add(
+		    out, FINDING_NEVER_FLUSHES,
+		    some(f->write_bytes)
+			? text_format("%s written, and no flush since it was opened",
+				      text_bytes(f->write_bytes, text))
+			: text_format("%s dirty, and no flush since it was opened (what was "
+				      "written is not counted on the kernel path; it may be older)",
+				      text_bytes(f->dirty_bytes, text)));
 	if (cached && (some(f->opens_direct) || any_client_has(f, "O_DIRECT")))
 		findings_add(out, FINDING_DIRECT_CACHED,
 			     text_format("opened with O_DIRECT, under a mode that uses the page "

@@ -29,8 +29,7 @@ way_out() {
 	is "$(grep -o $'\033\\[?25[hl]' "$WORK/shown" | tr -d '\033\n')" = '[?25l[?25h' "$1: and the cursor"
 }
 
-kernel_path_always && skip_all "on the kernel path the daemon counts nothing"
-plan $((6 + 4 * 4 + 1 + 4 + 1))
+plan $((6 + 4 * 4 + 1 + 4 + 3 + 1))
 BACK=$WORK/back
 MNT=$WORK/mnt
 mkdir "$BACK"
@@ -70,6 +69,12 @@ is "$(sed 's/\x1b\[[0-9;?]*[a-zA-Z]//g' "$WORK/shown" | tr -d '\r' | awk 'length
 is "$(tr -d '\r' <"$WORK/shown" | awk '/top - /{ n = 0 } { n++ } n > 10' | wc -l)" -eq 0 "and so does their number"
 on_terminal "(sleep 0.5; stty cols 200 </dev/tty) & $CTL top -d 5 $MNT" q
 is "$(grep -c 'long-name-so-that-it-must-be-cut-1[^.]*unsafe' "$WORK/shown")" -gt 0 "another size is followed at once"
+on_terminal "$CTL status $MNT" ""
+is "$(grep -c $'\033\\[1mPATH' "$WORK/shown")" -eq 1 "status has colours on a terminal"
+is "$(sed 's/\x1b\[[0-9;]*m//g' "$WORK/shown" | tr -d '\r' | awk '/^PATH/ { table = 1 } table && length > 80' | wc -l)" \
+	-eq 0 "and its table fits"
+on_terminal "NO_COLOR=1 $CTL status $MNT" ""
+is "$(grep -c $'\033' "$WORK/shown")" -eq 0 "NO_COLOR takes them away"
 rm "$WORK/go"
 wait "$writer"
 exec 7>&-

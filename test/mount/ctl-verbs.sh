@@ -61,7 +61,7 @@ check_flush_and_status() {
 	exec 7>&-
 }
 
-# 14 checks
+# 16 checks
 check_mode() {
 	exec 7<>"$MNT/a"
 	write
@@ -80,6 +80,8 @@ check_mode() {
 	status_of 0 "mode of the mount" "$CTL" mode "$MNT" writeback
 	is "$output,$("$CTL" mode "$MNT/a")" = "writeback (mount),writeback (mount)" "which its files follow"
 	"$CTL" mode "$MNT" unsafe >/dev/null
+	status_of 2 "which is not stored" "$CTL" mode "$MNT" none --persist
+	status_of 2 "nor cleared" "$CTL" mode "$MNT" --clear
 	exec 7>&-
 }
 
@@ -161,8 +163,7 @@ check_pending() {
 	is "$("$CTL" mode "$MNT/a")" = "none (runtime)" "it comes when the file is closed"
 }
 
-kernel_path_always && skip_all "on the kernel path the daemon counts nothing"
-plan $((13 + 14 + 8 + 7 + 15 + 6 + 1))
+plan $((13 + 16 + 8 + 7 + 15 + 6 + 1))
 make_fs ext4 64M
 chmod 755 "$BACK"
 MNT=$WORK/mnt
