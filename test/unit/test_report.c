@@ -51,6 +51,25 @@ static void release(uint64_t id, uint64_t fh)
 	cr_assert_eq(send_args(FUSE_RELEASE, id, &in, sizeof(in)).error, 0);
 }
 
+static uint64_t create_fh(const char *name, uint32_t flags, uint64_t *id)
+{
+	struct {
+		struct fuse_create_in in;
+		char name[32];
+	} create = {.in = {.flags = flags, .mode = 0600}};
+	struct fuse_entry_out e;
+	struct outcome o;
+	uint64_t fh;
+
+	snprintf(create.name, sizeof(create.name), "%s", name);
+	o = send_args(FUSE_CREATE, FUSE_ROOT_ID, &create, sizeof(create.in) + strlen(name) + 1);
+	cr_assert_eq(o.error, 0, "%d", o.error);
+	memcpy(&e, o.reply, sizeof(e));
+	memcpy(&fh, o.reply + sizeof(e), sizeof(fh));
+	*id = e.nodeid;
+	return fh;
+}
+
 Test(report, names)
 {
 	struct fuse_entry_out e = lookup(FUSE_ROOT_ID, ".cachefs");
@@ -116,19 +135,13 @@ Test(report, reading_at_any_offset)
 /* What one open reads stays as it was; another one sees what has happened since. */
 Test(report, a_snapshot_of_its_own)
 {
-	uint64_t before = open_fh(STATUS_ID, FUSE_OPEN), fh, after;
+	uint64_t before = open_fh(STATUS_ID, FUSE_OPEN), fh, after, id;
 	size_t len = read_at(STATUS_ID, before, 0, MAX_WRITE).size;
-	struct {
-		struct fuse_create_in in;
-		char name[2];
-	} create = {{.flags = O_RDWR, .mode = 0600}, "f"};
 	struct fuse_getattr_in getattr = {.getattr_flags = FUSE_GETATTR_FH, .fh = before};
 	struct fuse_attr_out attr;
-	struct outcome o =
-	    send_args(FUSE_CREATE, FUSE_ROOT_ID, &create, sizeof(create.in) + sizeof(create.name));
+	struct outcome o;
 
-	cr_assert_eq(o.error, 0);
-	memcpy(&fh, o.reply + sizeof(struct fuse_entry_out), sizeof(fh));
+	fh = create_fh("f", O_RDWR, &id);
 	after = open_fh(STATUS_ID, FUSE_OPEN);
 	cr_assert_eq(read_at(STATUS_ID, before, 0, MAX_WRITE).size, len);
 	cr_assert_gt(read_at(STATUS_ID, after, 0, MAX_WRITE).size, len);
@@ -142,6 +155,44 @@ Test(report, a_snapshot_of_its_own)
 	release(STATUS_ID, before);
 	release(STATUS_ID, after);
 	release(FUSE_ROOT_ID, fh);
+}
+
+/* One file, as the ioctl has it: without the open that asks. */
+Test(report, of_one_file)
+{
+	static struct cachefs_status st;
+	uint64_t id, asking = create_fh("f", O_RDONLY, &id), other, write_only, dir;
+	struct fuse_open_in in = {.flags = O_RDWR | O_DSYNC};
+	struct fuse_open_out out;
+	struct outcome o;
+
+	cr_assert_eq(fs_file_status(session.fs, asking, &st), 0);
+	cr_assert_eq(st.opens, 0);
+	cr_assert_eq(st.kernel_path, CACHEFS_KERNEL_PATH_CLOSED);
+	cr_assert_eq(st.size, 0);
+	cr_assert_eq(st.deleted, 0);
+	cr_assert_eq(st.checkpoint_age_s, -1);
+	o = send_args(FUSE_OPEN, id, &in, sizeof(in));
+	memcpy(&out, o.reply, sizeof(out));
+	other = out.fh;
+	cr_assert_eq(fs_file_status(session.fs, asking, &st), 0);
+	cr_assert(st.opens == 1 && st.writers == 1 && st.clients_total == 1 &&
+		  st.clients_shown == 1);
+	cr_assert_eq(st.clients[0].flags & (O_ACCMODE | O_DSYNC), O_RDWR | O_DSYNC);
+	cr_assert(st.opens_total == 2 && st.opens_sync == 1 && st.opens_direct == 0);
+	cr_assert_eq(st.kernel_path, CACHEFS_KERNEL_PATH_NEVER);
+	cr_assert_eq(st.switches, CACHEFS_WRITEBACK | CACHEFS_NO_FLUSH);
+	cr_assert_eq(fs_file_status(session.fs, other, &st), 0);
+	cr_assert_eq(st.writers, 0, "the other way round");
+	write_only = create_fh("w", O_WRONLY, &id);
+	cr_assert_eq(fs_file_status(session.fs, write_only, &st), -EBADF);
+	dir = open_fh(FUSE_ROOT_ID, FUSE_OPENDIR);
+	cr_assert_eq(fs_file_status(session.fs, dir, &st), -ENOTTY);
+	cr_assert_eq(fs_file_status(session.fs, 4711, &st), -ENOTTY);
+	release(FUSE_ROOT_ID, asking);
+	release(FUSE_ROOT_ID, other);
+	release(FUSE_ROOT_ID, write_only);
+	release(FUSE_ROOT_ID, dir);
 }
 
 Test(report, for_reading_only)

@@ -24,7 +24,7 @@ static struct stats retired(void)
 Test(stats, nothing_is_zero)
 {
 	static const struct stats zero;
-	struct file_stats f = {0};
+	struct file_stats f = {{NULL}};
 	struct stats sum = sum_of(&f);
 
 	cr_assert_arr_eq(&sum, &zero, sizeof(sum));
@@ -35,7 +35,7 @@ Test(stats, nothing_is_zero)
 
 Test(stats, each_counter_is_its_own)
 {
-	struct file_stats f = {0}, other = {0};
+	struct file_stats f = {{NULL}}, other = {{NULL}};
 	struct stats sum;
 
 	for (int i = 0; i < STATS_COUNTERS; i++)
@@ -43,7 +43,7 @@ Test(stats, each_counter_is_its_own)
 	stats_count(&other, STATS_write_bytes, 1000);
 	sum = sum_of(&f);
 	for (int i = 0; i < STATS_COUNTERS; i++)
-		cr_assert_eq(sum.counters[i], i + 1, "counter %d", i);
+		cr_assert_eq(sum.counters[i], (uint64_t)i + 1, "counter %d", i);
 	cr_assert_eq(sum.latencies[STATS_READ].count, 0);
 	stats_retire(&f);
 	stats_retire(&other);
@@ -53,7 +53,7 @@ Test(stats, each_counter_is_its_own)
 Test(stats, buckets)
 {
 	for (int i = 0; i < CACHEFS_BUCKETS; i++) {
-		struct file_stats f = {0};
+		struct file_stats f = {{NULL}};
 		uint64_t bound = CACHEFS_BUCKET_NSEC(i);
 		struct stats sum;
 
@@ -75,7 +75,7 @@ Test(stats, buckets)
 
 Test(stats, the_ends_of_time)
 {
-	struct file_stats f = {0};
+	struct file_stats f = {{NULL}};
 	struct stats sum;
 
 	stats_time(&f, STATS_READ, 0);
@@ -132,7 +132,7 @@ Test(stats, threads_lose_nothing)
 
 Test(stats, what_retires_stays_in_the_totals)
 {
-	struct file_stats a = {0}, b = {0};
+	struct file_stats a = {{NULL}}, b = {{NULL}};
 	struct stats sum;
 
 	stats_count(&a, STATS_opens_total, 2);
