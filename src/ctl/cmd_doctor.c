@@ -168,12 +168,12 @@ static void examine(struct doctor *d, const struct file_status *f)
 
 static int look_twice(struct doctor *d)
 {
-	struct timespec second = {.tv_sec = 1};
+	struct timespec pause = {.tv_sec = 2}; /* several flushes of a slow disk */
 	int code = sample_take(&d->source, &d->before);
 
 	if (code)
 		return code;
-	while (nanosleep(&second, &second) < 0 && errno == EINTR)
+	while (nanosleep(&pause, &pause) < 0 && errno == EINTR)
 		;
 	return sample_take(&d->source, &d->after);
 }

@@ -41,7 +41,7 @@ struct ctl_verb {
 	int min, max;	     /* how many words; max -1: any number */
 	unsigned options;    /* accepted, besides HELP */
 	const char *summary; /* one line */
-	const char *text;    /* for --help; lines of at most 80 columns */
+	const char *text;    /* for --help; lines of at most 100 columns */
 	int (*run)(const struct ctl_args *a);
 };
 

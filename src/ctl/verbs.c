@@ -37,7 +37,7 @@ const struct ctl_verb ctl_verbs[] = {
      cmd_top},
     {"doctor", "[PATH]", 0, 1, CTL_OPT_JSON,
      "what clients really do, and the mode that results end to end",
-     "Looks at the files twice, a second apart, and names for each the mode that results from\n"
+     "Looks at the files twice, two seconds apart, and names for each the mode that results from\n"
      "the mount and its clients together, with warnings: what was seen, what it means, what to\n"
      "do. A directory is searched too for images, symbolic links and device nodes that lead\n"
      "past the mount. Exit status 0 with warnings and without.\n",

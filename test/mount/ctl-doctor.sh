@@ -78,7 +78,7 @@ check_synchronous() {
 		return
 	fi
 	fio --name=sync --filename="$MNT/g" --rw=write --bs=4k --size=1M --sync=1 --ioengine=psync --time_based \
-		--runtime=4 --allow_file_create=0 >"$WORK/fio.log" 2>&1 &
+		--runtime=6 --allow_file_create=0 >"$WORK/fio.log" 2>&1 &
 	sleep 1
 	is "$("$CTL" doctor --json "$MNT/g" | jq -r '.files[0].effective')" = writethrough \
 		"a client that opens with O_SYNC makes writethrough of writeback"
@@ -92,7 +92,7 @@ check_aio() {
 		return
 	fi
 	fio --name=aio --filename="$MNT/f" --rw=randread --bs=4k --size=1M --direct=1 --ioengine=libaio --iodepth=4 \
-		--time_based --runtime=5 --thread=0 --allow_file_create=0 >"$WORK/fio.log" 2>&1 &
+		--time_based --runtime=8 --thread=0 --allow_file_create=0 >"$WORK/fio.log" 2>&1 &
 	sleep 1
 	warned "$MNT/f" "aio-cached direct-cached -> writeback" "a client with Linux AIO under a cached mode"
 	mode none
@@ -120,7 +120,7 @@ check_rates() {
 	disk_clear
 	mode unsafe
 	touch "$WORK/go"
-	(for ((i = 0; i < 100; i++)); do
+	(for ((i = 0; i < 120; i++)); do
 		[ -e "$WORK/go" ] || break
 		dd if=/dev/zero bs=256k count=1 seek=$i conv=notrunc status=none >&7
 		sleep 0.05
