@@ -48,6 +48,7 @@ struct server {
 	pthread_t signals;
 	bool have_signals;
 	atomic_bool ending;
+	atomic_bool told_to_end; /* by a signal: files may be open still */
 	pthread_mutex_t shown_lock; /* shown; after session.options_lock */
 	char shown[8192];	    /* the options in force, as last seen */
 };
@@ -349,6 +350,7 @@ static void *signal_thread(void *arg)
 			control_reload(&s->session, &reload); /* it logs what came of it */
 		} else if (sig == SIGTERM || sig == SIGINT) {
 			log_info("%s: told to end by signal %d", s->options->mountpoint, sig);
+			s->told_to_end = true;
 			/* umount(8) does this by itself */
 			if (s->privileged && mount_is_there(s->mount))
 				utab_remove(s->options->mountpoint);
@@ -375,9 +377,11 @@ static int finish(struct server *s)
 	end_signals(s);
 	if (s->mount)
 		mount_detach(s->mount);
+	if (s->fs)
+		fs_stop(s->fs);
 	pool_destroy(s->pool); /* what was taken on is done to its end */
 	if (s->fs)
-		err = fs_flush_all(s->fs);
+		err = fs_finish(s->fs, s->told_to_end);
 	if (err)
 		log_error("%s: flushing what was written failed: %s: data was lost",
 			  s->options->source, strerror(-err));

@@ -32,11 +32,11 @@ int flush_error(struct flush_state *f)
 }
 
 /*
- * Has write-back of this file failed since we last asked? Waiting for pages behind the largest
- * offset waits for nothing, but sync_file_range(2) then reports, and consumes, this descriptor's
- * error (file_check_and_advance_wb_err() in fs/sync.c of Linux 6.18). So a dropped flush can fail.
+ * Waiting for pages behind the largest offset waits for nothing, but sync_file_range(2) then
+ * reports, and consumes, this descriptor's error (file_check_and_advance_wb_err() in fs/sync.c of
+ * Linux 6.18). So a dropped flush can fail.
  */
-static int writeback_error(int fd)
+int flush_writeback_error(int fd)
 {
 	return sync_file_range(fd, INT64_MAX - 4095, 1, SYNC_FILE_RANGE_WAIT_BEFORE) < 0 ? -errno
 											 : 0;
@@ -64,7 +64,7 @@ int flush_file(struct flush_state *f, struct file_stats *stats, const struct eng
 	int err;
 
 	if (action == FLUSH_DROP) {
-		latch_unless_unsupported(f, writeback_error(fd));
+		latch_unless_unsupported(f, flush_writeback_error(fd));
 		flush_count_write(stats, false, 0);
 		return flush_error(f);
 	}

@@ -77,6 +77,9 @@ static int set_size(struct fs *fs, struct node *n, int path_fd, uint64_t fh,
 		if (fd < 0)
 			return fd;
 	}
+	err = unsafe_check(fs, n);
+	if (err)
+		return err;
 	atomic_store_explicit(&fs->written, true, memory_order_relaxed);
 	f = file_find(fs, n);
 	/* no block may be read, modified and written back around a change of the size */

@@ -101,6 +101,9 @@ int fs_open(struct fs *fs, uint64_t id, int flags, bool kill_priv, const struct 
 		return err;
 	if (n->rec->type != S_IFREG) /* the kernel opens devices and pipes by itself */
 		return n->rec->type == S_IFDIR ? -EISDIR : -EOPNOTSUPP;
+	err = unsafe_check(fs, n);
+	if (err)
+		return err;
 	fd = backing_open(fs, p.fd, backing_flags(flags));
 	if (fd < 0)
 		return fd;
@@ -160,8 +163,10 @@ static int finish_create(struct fs *fs, struct node *parent, const char *name, i
 
 	if (err)
 		return err;
-	err = handle_create_file(fs, node_get(fs, e->id), steal_fd(&own), flags,
-				 (struct opener){c->uid, c->pid}, &h);
+	err = unsafe_check(fs, node_get(fs, e->id));
+	if (!err)
+		err = handle_create_file(fs, node_get(fs, e->id), steal_fd(&own), flags,
+					 (struct opener){c->uid, c->pid}, &h);
 	if (!err && truncate) {
 		err = truncate_at_open(fs, h, c->uid != 0);
 		if (err)

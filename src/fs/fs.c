@@ -156,6 +156,8 @@ int fs_create(const struct fs_config *config, struct fs **out)
 		    config->caps.kernel_path && config->kernel_path == KERNEL_PATH_ALWAYS, &s);
 		atomic_store(&fs->sync_attr, s);
 	}
+	if (!err)
+		err = unsafe_create(fs, &fs->unsafe);
 	if (!err && config->page_timeout >= 0)
 		err = sweep_create(fs, config->page_timeout, &fs->sweep);
 	if (err) {
@@ -182,7 +184,10 @@ void fs_destroy(struct fs *fs)
 	if (!fs)
 		return;
 	sweep_destroy(fs->sweep);
+	unsafe_stop(fs->unsafe);
 	release_handles(fs);
+	unsafe_destroy(fs->unsafe);
+	fs->unsafe = NULL;
 	sync_attr_destroy(atomic_load(&fs->sync_attr));
 	rules_unref(fs->rules);
 	if (fs->nodes)
@@ -198,6 +203,19 @@ void fs_destroy(struct fs *fs)
 	pthread_mutex_destroy(&fs->tree);
 	pthread_mutex_destroy(&fs->fds.lock);
 	free(fs);
+}
+
+void fs_stop(struct fs *fs)
+{
+	unsafe_stop(fs->unsafe);
+}
+
+int fs_finish(struct fs *fs, bool still_used)
+{
+	int err = fs_flush_all(fs);
+
+	unsafe_finish(fs->unsafe, !err, still_used);
+	return err;
 }
 
 int fs_flush_all(struct fs *fs)

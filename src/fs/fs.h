@@ -38,6 +38,9 @@ struct fs_config {
 	struct switches switches;
 	struct rules *rules; /* NULL: none; owned by the fs after fs_create() */
 	bool modes_by_root;  /* only root may set modes */
+	/* cache.no-flush=on */
+	bool flush_on_close;	/* in the background, when the last writer closes */
+	bool trust_after_crash; /* files whose data may be lost are served all the same */
 	struct capabilities caps;
 	const struct engine *engine;
 	struct pool *pool;
@@ -89,6 +92,14 @@ struct fs_opened {
 int fs_create(const struct fs_config *config, struct fs **out);
 /* Everything closed and freed; no request may be running. */
 void fs_destroy(struct fs *fs);
+
+/* No request is running, the pool is still there: what is flushed in the background is done. */
+void fs_stop(struct fs *fs);
+/*
+ * After it, and after the pool's end: all is flushed, and the crash marker removed, unless the
+ * kernel may go on writing to files that are STILL_USED. 0, or the error of the flush.
+ */
+int fs_finish(struct fs *fs, bool still_used);
 
 /*
  * From now on this thread allocates blocks as UID, with root's other rights. A backing filesystem

@@ -151,6 +151,8 @@ static struct file *file_new(struct fs *fs, struct node *n)
 	f->node = n;
 	f->opens = 1;
 	f->mode = f->wanted = fs_mode_of(fs, n);
+	if (n->close_error)
+		flush_latch(&f->flush, -n->close_error);
 	file_dio_init(fs, f);
 	iolock_init(&f->range);
 	pthread_mutex_init(&f->lock, NULL);
@@ -350,6 +352,11 @@ int handle_create_file(struct fs *fs, struct node *n, int fd, int client_flags, 
 	}
 	if (first && h->plan.direct && !fs->config.engine->null)
 		bounce_drop_cache(fd); /* what others left in the page cache */
+	err = h->can_write && h->plan.flush == FLUSH_DROP ? unsafe_opened(fs, f, h) : 0;
+	if (err) {
+		handle_destroy(fs, h);
+		return err;
+	}
 	*out = h;
 	return 0;
 }
@@ -378,6 +385,7 @@ void handle_destroy(struct fs *fs, struct handle *h)
 		pthread_mutex_unlock(&f->lock);
 		if (h->plan.kernel_sync)
 			file_sync_changed(fs, f);
+		unsafe_closed(fs, f, h, &h->fd);
 	}
 	report_free(h->report);
 	cleanup_fd(&h->fd);

@@ -40,11 +40,12 @@ struct file {
 	 * kernel path cannot follow. lock
 	 */
 	struct file_mode mode, wanted;
-	bool sync_attr;		/* we set the inode's sync attribute; a CLAIM_GATE on range */
-	unsigned opens;		/* the node's shard */
-	atomic_uint epoch;	/* counts changes of plans */
-	atomic_bool sweeping;	/* sweep.c: its pages will go */
-	atomic_bool fuse_pages; /* the kernel may hold pages of its own (splice, mmap) */
+	bool sync_attr;		 /* we set the inode's sync attribute; a CLAIM_GATE on range */
+	unsigned opens;		 /* the node's shard */
+	unsigned unsafe_writers; /* handles that are `unsafe`; fs->unsafe's lock */
+	atomic_uint epoch;	 /* counts changes of plans */
+	atomic_bool sweeping;	 /* sweep.c: its pages will go */
+	atomic_bool fuse_pages;	 /* the kernel may hold pages of its own (splice, mmap) */
 	/*
 	 * Of the kernel path: > 0 the backing id, < 0 why there is none, 0 not tried; settled by
 	 * the first open and the same for all, since the kernel takes no mixture. lock
@@ -72,6 +73,7 @@ struct handle {
 	uint32_t index;
 	int fd;
 	bool can_read, can_write;
+	bool unsafe;	  /* may leave data unflushed; fs->unsafe's lock */
 	int backing_id;	  /* the file's, as told to the kernel with this open, or 0 */
 	uint64_t dir_pos; /* directory: where the descriptor stands */
 };

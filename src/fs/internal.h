@@ -12,6 +12,7 @@
 #include "fs/fs.h"
 #include "fs/handle.h"
 #include "fs/node.h"
+#include "fs/unsafe.h"
 #include "fs/report.h"
 
 #define STATX_WANTED (STATX_BASIC_STATS | STATX_BTIME)
@@ -30,6 +31,8 @@ struct fs {
 	atomic_uint mode_epoch;	   /* counts changes of what modes are made from */
 	atomic_bool modes_by_root; /* only root may set modes */
 	struct iolock changes;	   /* one change of modes at a time; before a file's range */
+	struct private_dir *own;   /* our directory in the backing */
+	struct unsafe *unsafe;
 	struct node *root;
 	struct reports reports;
 	int root_fd; /* readable, for file handles, syncfs(2) and statfs(2) */

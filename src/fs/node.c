@@ -144,9 +144,23 @@ void node_ref(struct fs *fs, struct node *n)
 /* With the shard's lock held. */
 static void pin(struct node *n, bool on)
 {
+	if (n->pinned == on)
+		return;
 	n->refs += on;
 	n->refs -= !on;
 	n->pinned = on;
+}
+
+void node_set_error(struct fs *fs, struct node *n, int error)
+{
+	struct node_shard *s = node_shard(fs, n);
+
+	node_ref(fs, n);
+	pthread_mutex_lock(&s->lock);
+	n->close_error = error;
+	pin(n, error || n->rec->runtime);
+	pthread_mutex_unlock(&s->lock);
+	node_unref(fs, n);
 }
 
 void node_set_runtime(struct fs *fs, struct node *n, uint8_t runtime)
@@ -156,8 +170,7 @@ void node_set_runtime(struct fs *fs, struct node *n, uint8_t runtime)
 	node_ref(fs, n);
 	pthread_mutex_lock(&s->lock);
 	n->rec->runtime = runtime;
-	if (n->pinned != (runtime != 0))
-		pin(n, runtime != 0);
+	pin(n, runtime || n->close_error);
 	pthread_mutex_unlock(&s->lock);
 	node_unref(fs, n);
 }
@@ -168,8 +181,7 @@ void node_unpin(struct fs *fs, struct node *n)
 
 	node_ref(fs, n);
 	pthread_mutex_lock(&s->lock);
-	if (n->pinned)
-		pin(n, false);
+	pin(n, false);
 	pthread_mutex_unlock(&s->lock);
 	node_unref(fs, n);
 }

@@ -73,8 +73,9 @@ struct node {
 	uint32_t fd_users; /* fs->fds.lock */
 	int fd;		   /* fs->fds.lock; O_PATH, or -1 */
 	bool hashed;	   /* shard */
-	bool pinned;	   /* shard; holds a reference of its own, for rec->runtime */
-	bool retained;	   /* fs->fds.lock; no name leads to it any more: the descriptor is kept */
+	bool pinned;	 /* shard; holds a reference of its own, for what follows or rec->runtime */
+	int close_error; /* shard; errno of the flush after a last close that failed */
+	bool retained;	 /* fs->fds.lock; no name leads to it any more: the descriptor is kept */
 };
 
 struct node_shard {
@@ -124,6 +125,8 @@ char *node_paths(struct fs *fs, struct node *n);
 
 /* A mode until the unmount (NODE_RUNTIME | switches_pack()), or 0: none. N stays known with it. */
 void node_set_runtime(struct fs *fs, struct node *n, uint8_t runtime);
+/* errno of a flush in the background that failed, or 0: forgotten. N stays known with it. */
+void node_set_error(struct fs *fs, struct node *n, int error);
 /* The file is gone for good: N is forgotten with its last user, whatever mode was set. */
 void node_unpin(struct fs *fs, struct node *n);
 /* The node of the file at NAME in PARENT_FD with a reference, or NULL when the kernel has none. */

@@ -124,6 +124,9 @@ static int update_owned(struct fs *fs, struct file *f)
 	want(f, to, false);
 	if (!file_follows(fs, f, to.switches))
 		return -EBUSY;
+	err = unsafe_begin(fs, f, to.switches, to.origin);
+	if (err)
+		return err;
 	err = handles_replan(fs, f, to);
 	if (!err && file_sync_update(fs, f)) {
 		handles_replan(fs, f, from);
@@ -131,6 +134,15 @@ static int update_owned(struct fs *fs, struct file *f)
 		return -EBUSY;
 	}
 	return err ? -EBUSY : 1;
+}
+
+/* The same for an open file, whose mode has just changed. */
+static int file_barrier(struct fs *fs, struct file *f)
+{
+	int err = barrier(fs, f->path.fd, &f->flush, f->mode.switches);
+
+	unsafe_switched(fs, f, !err);
+	return err;
 }
 
 static struct claim gate_of_all(void)
@@ -155,7 +167,7 @@ int file_update(struct fs *fs, struct file *f, bool *switched)
 	err = update_owned(fs, f);
 	*switched = err > 0;
 	if (err > 0)
-		err = barrier(fs, f->path.fd, &f->flush, f->mode.switches);
+		err = file_barrier(fs, f);
 	iolock_release(&f->range, &gate);
 	return err;
 }
@@ -197,7 +209,7 @@ static void late_barrier_job(struct pool_job *job)
 	struct claim gate = gate_of_all();
 
 	iolock_acquire_wait(&b->f->range, &gate);
-	barrier(b->fs, b->f->path.fd, &b->f->flush, b->f->mode.switches); /* errors are latched */
+	file_barrier(b->fs, b->f); /* errors are latched */
 	iolock_release(&b->f->range, &gate);
 	file_put(b->fs, b->f);
 	free(b);
@@ -212,7 +224,7 @@ void file_update_soon(struct fs *fs, struct file *f)
 	iolock_acquire_wait(&f->range, &gate);
 	err = update_owned(fs, f);
 	if (err > 0 && !b)
-		barrier(fs, f->path.fd, &f->flush, f->mode.switches);
+		file_barrier(fs, f);
 	iolock_release(&f->range, &gate);
 	if (err <= 0 || !b) {
 		free(b);

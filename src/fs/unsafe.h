@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Files whose flushes are dropped (cache.no-flush=on). That data of them may be unflushed is said
+ * durably in the backing directory before it can be (durability/marker.h). When the last writer of
+ * a file closes it, it is flushed in the background; when nobody writes any more and all is on
+ * stable storage, the marker goes.
+ */
+#ifndef CACHEFS_FS_UNSAFE_H
+#define CACHEFS_FS_UNSAFE_H
+
+#include <stdbool.h>
+
+struct file;
+struct fs;
+struct handle;
+struct node;
+struct unsafe;
+
+/*
+ * Reads what an earlier mount left. Without a marker nothing is touched. -EBUSY: another mount of
+ * SOURCE owns a marker. Starts a thread.
+ */
+int unsafe_create(struct fs *fs, struct unsafe **out);
+/*
+ * Flushes what was closed, and ends the thread; nothing may be closed into it any more. Before the
+ * pool ends.
+ */
+void unsafe_stop(struct unsafe *u);
+/*
+ * All is on stable storage (FLUSHED): the marker goes, unless files that are still open may be
+ * written without us (STILL_USED).
+ */
+void unsafe_finish(struct unsafe *u, bool flushed, bool still_used);
+void unsafe_destroy(struct unsafe *u);
+
+/*
+ * H, an open for writing of F in a mode that drops flushes, will be answered: durable when it
+ * returns. A negative errno: the marker could not be written, and the open must fail.
+ */
+int unsafe_opened(struct fs *fs, struct file *f, struct handle *h);
+/* The same before F's mode becomes one of that kind, with whatever is open for writing. */
+int unsafe_begin(struct fs *fs, struct file *f, struct switches to, enum cachefs_origin origin);
+/* F's mode has changed, and (FLUSHED) what was written before is on stable storage. */
+void unsafe_switched(struct fs *fs, struct file *f, bool flushed);
+/* H was closed; its descriptor may be taken (*FD is -1 then). */
+void unsafe_closed(struct fs *fs, struct file *f, struct handle *h, int *fd);
+
+/* 0; -EUCLEAN: the host went down with unflushed data of N, and nobody has trusted it since. */
+int unsafe_check(struct fs *fs, struct node *n);
+/* Some file may be concerned, so that it is worth asking. */
+bool unsafe_tainted(const struct fs *fs);
+
+#endif
