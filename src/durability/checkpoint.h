@@ -27,6 +27,7 @@ void checkpoints_destroy(struct checkpoints *c);
 
 struct checkpoint_info {
 	struct timespec taken;
+	struct timespec mtime; /* of the image then */
 	uint64_t size;	 /* bytes of the image then */
 	uint64_t unique; /* bytes that it alone holds, as far as the filesystem tells; UINT64_MAX */
 	char name[48];

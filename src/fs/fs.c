@@ -157,6 +157,8 @@ int fs_create(const struct fs_config *config, struct fs **out)
 		atomic_store(&fs->sync_attr, s);
 	}
 	if (!err)
+		err = checkpointer_create(fs, config->checkpoint, &fs->checkpointer);
+	if (!err)
 		err = unsafe_create(fs, &fs->unsafe);
 	if (!err && config->page_timeout >= 0)
 		err = sweep_create(fs, config->page_timeout, &fs->sweep);
@@ -187,6 +189,7 @@ void fs_destroy(struct fs *fs)
 	unsafe_stop(fs->unsafe);
 	release_handles(fs);
 	unsafe_destroy(fs->unsafe);
+	checkpointer_destroy(fs->checkpointer);
 	fs->unsafe = NULL;
 	sync_attr_destroy(atomic_load(&fs->sync_attr));
 	rules_unref(fs->rules);
@@ -207,6 +210,7 @@ void fs_destroy(struct fs *fs)
 
 void fs_stop(struct fs *fs)
 {
+	checkpointer_stop(fs->checkpointer);
 	unsafe_stop(fs->unsafe);
 }
 

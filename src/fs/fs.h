@@ -9,6 +9,7 @@
 #ifndef CACHEFS_FS_FS_H
 #define CACHEFS_FS_FS_H
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/stat.h>
@@ -16,6 +17,7 @@
 
 #include "cachefs.h"
 #include "config/mode.h"
+#include "durability/private_dir.h"
 #include "fs/lock.h"
 #include "loop/loop.h"
 #include "loop/pool.h"
@@ -41,6 +43,8 @@ struct fs_config {
 	/* cache.no-flush=on */
 	bool flush_on_close;	/* in the background, when the last writer closes */
 	bool trust_after_crash; /* files whose data may be lost are served all the same */
+	bool rollback_after_crash; /* or put back to their last checkpoint */
+	unsigned checkpoint;	   /* seconds, 0: none */
 	struct capabilities caps;
 	const struct engine *engine;
 	struct pool *pool;
@@ -55,6 +59,8 @@ struct fs_config {
 	double page_timeout;
 	/* Drops the kernel's own cached pages and attributes of a node; may block. */
 	void (*invalidate)(void *arg, uint64_t id, int64_t off, int64_t len);
+	/* The kernel forgets NAME in directory PARENT; may block. */
+	void (*invalidate_entry)(void *arg, uint64_t parent, const char *name);
 	void *invalidate_arg;
 	/* Tells what the fs does not know of the mount, for its reports. Do not block. May be NULL.
 	 */
@@ -167,6 +173,28 @@ struct fs_mode_shown {
 
 /* Of a regular file, or the root: the mount's. -EOPNOTSUPP for others. */
 int fs_mode_show(struct fs *fs, uint64_t id, struct fs_mode_shown *out);
+
+/* ---- after a crash: rescue.c. -EPERM: neither root nor, as modes-by says, the file's owner. ---- */
+
+/* The file NAME in directory DIR is good, whatever happened to it; its error is forgotten. */
+int fs_trust(struct fs *fs, uint64_t dir, const char *name, uid_t uid);
+/* So is everything on the mount. */
+int fs_trust_all(struct fs *fs);
+
+struct fs_rollback {
+	struct timespec taken;	 /* the checkpoint */
+	char kept[NAME_MAX + 1]; /* what the file is called now that was there, beside it */
+	struct file_id id;	 /* of what is there now */
+};
+
+/*
+ * NAME in directory DIR goes back to its last checkpoint. -EBUSY: it is open; -ENOENT: no file, or
+ * no checkpoint of it; others as checkpoint_rollback().
+ */
+int fs_rollback(struct fs *fs, uint64_t dir, const char *name, bool dry_run, uid_t uid,
+		struct fs_rollback *out);
+/* Another interval of checkpoints, 0: none. -EOPNOTSUPP: no reflinks; -EBUSY: another owner. */
+int fs_set_checkpoint(struct fs *fs, unsigned seconds);
 
 /* Flushes an open file and drops its pages, FUSE's and the backing's. 0 or a negative errno. */
 int fs_handoff(struct fs *fs, uint64_t fh);

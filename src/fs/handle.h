@@ -52,6 +52,10 @@ struct file {
 	 */
 	int backing_id;
 	bool kernel_refused;	      /* lock; it was tried, and did not become one */
+	/* Of checkpointer.c: the state of the last one, when it was taken (0: none is known) */
+	struct timespec checkpoint_mtime;
+	time_t checkpoint_taken;
+	atomic_bool checkpointing;
 	int dio_error;		      /* 0, or why there is no direct I/O on this file */
 	uint32_t dio_offset, dio_mem; /* alignment of direct I/O, bytes */
 };

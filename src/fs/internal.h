@@ -9,6 +9,7 @@
 
 #include "base/util.h"
 #include "durability/sync_attr.h"
+#include "fs/checkpointer.h"
 #include "fs/fs.h"
 #include "fs/handle.h"
 #include "fs/node.h"
@@ -32,6 +33,7 @@ struct fs {
 	atomic_bool modes_by_root; /* only root may set modes */
 	struct iolock changes;	   /* one change of modes at a time; before a file's range */
 	struct private_dir *own;   /* our directory in the backing */
+	struct checkpointer *checkpointer;
 	struct unsafe *unsafe;
 	struct node *root;
 	struct reports reports;
@@ -61,6 +63,8 @@ void fs_fix_ino(struct fs *fs, struct statx *st);
 struct plan fs_plan(const struct fs *fs, struct switches sw, int client_flags);
 /* The mode that N has when nobody has it open. May block. */
 struct file_mode fs_mode_of(struct fs *fs, struct node *n);
+/* May UID decide about files of OWNER, as modes-by says? */
+bool fs_may_set_modes(struct fs *fs, uid_t uid, uid_t owner);
 /* What N's mode is made from has changed, it was FROM: as file_update(), or for a closed file. */
 int fs_mode_apply(struct fs *fs, struct node *n, struct switches from);
 /* Names of N, or above its files, have changed. */

@@ -84,17 +84,17 @@ void fs_set_modes_by(struct fs *fs, bool root_only)
 	atomic_store(&fs->modes_by_root, root_only);
 }
 
+bool fs_may_set_modes(struct fs *fs, uid_t uid, uid_t owner)
+{
+	return uid == 0 || (uid == owner && !atomic_load(&fs->modes_by_root));
+}
+
 int fs_may_set_mode(struct fs *fs, uint64_t id, uid_t uid)
 {
 	struct statx st;
-	int err;
+	int err = fs_getattr(fs, id, FS_NO_HANDLE, &st);
 
-	if (uid == 0)
-		return 0;
-	if (atomic_load(&fs->modes_by_root))
-		return -EPERM;
-	err = fs_getattr(fs, id, FS_NO_HANDLE, &st);
-	return err ? err : st.stx_uid == uid ? 0 : -EPERM;
+	return err ? err : fs_may_set_modes(fs, uid, st.stx_uid) ? 0 : -EPERM;
 }
 
 static int store(struct fs *fs, struct node *n, const struct fs_mode_change *c)

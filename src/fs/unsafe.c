@@ -150,12 +150,18 @@ static bool uncount(struct unsafe *u, struct file *f, struct handle *h)
 int unsafe_opened(struct fs *fs, struct file *f, struct handle *h)
 {
 	struct unsafe *u = fs->unsafe;
+	bool first;
+	int err;
 
 	pthread_mutex_lock(&u->lock);
 	wait_for_end(u);
 	count(u, f, h);
+	first = f->unsafe_writers == 1;
 	pthread_mutex_unlock(&u->lock);
-	return begin(u, f, f->mode.origin);
+	err = begin(u, f, f->mode.origin);
+	if (!err && first)
+		checkpointer_opened(fs->checkpointer, f, h->fd);
+	return err;
 }
 
 int unsafe_begin(struct fs *fs, struct file *f, struct switches to, enum cachefs_origin origin)
@@ -282,6 +288,8 @@ static void closed_flush(struct closed *c)
 
 	if (!c->fs->config.engine->null && !has_no_name(c->fd))
 		err = flush_sync(&c->file->flush, c->fs->config.engine, c->fd, false);
+	if (!err)
+		checkpointer_closed(c->fs->checkpointer, c->file, c->fd);
 	closed_done(c, err);
 }
 
@@ -306,6 +314,8 @@ static void flush_many(struct unsafe *u, struct closed *list)
 	{
 		int own = flush_writeback_error(c->fd);
 
+		if (!err && !own)
+			checkpointer_closed(u->fs->checkpointer, c->file, c->fd);
 		closed_done(c, own ? own : err);
 	}
 }
@@ -467,6 +477,43 @@ static void warn_tainted(struct unsafe *u)
 		 what);
 }
 
+static bool rollback_concerned(void *arg, int fd, const char *path)
+{
+	struct unsafe *u = arg;
+	_cleanup_free_ char *paths = calloc(1, strlen(path) + 2); /* a list of one */
+	struct file_id id;
+	struct statx st;
+
+	if (!paths || !file_id_of(fd, &id) || fs_statx_fd(fd, &st))
+		return false;
+	strcpy(paths, path);
+	return marker_concerns(u->marker, &id, paths, &st);
+}
+
+static void rollback_done(void *arg, const char *path, int err, const struct fs_rollback *r)
+{
+	struct unsafe *u = arg;
+
+	if (!err)
+		err = marker_trust_file(u->marker, &r->id, path);
+	if (err)
+		log_error("%s: it could not be put back to its checkpoint: %s", path,
+			  strerror(-err));
+	else
+		log_warn("%s: put back to its checkpoint; the file that was there is %s beside it",
+			 path, r->kept);
+}
+
+static void rollback_all(struct unsafe *u)
+{
+	unsigned n = checkpointer_rollback_all(u->fs->checkpointer, rollback_concerned,
+					       rollback_done, u);
+
+	log_warn("after-crash=rollback: %u files were put back; those without a checkpoint stay "
+		 "as they are",
+		 n);
+}
+
 /* A process died, but not the host: what it wrote is in the page cache still. */
 static int resolve_same_boot(struct unsafe *u, enum marker_found *found)
 {
@@ -497,9 +544,35 @@ static int meet_marker(struct unsafe *u, enum marker_found found)
 		    what);
 		return marker_trust_all(u->marker);
 	}
+	if (u->fs->config.rollback_after_crash)
+		rollback_all(u);
 	err = marker_seen(u->marker);
 	warn_tainted(u);
 	return err;
+}
+
+int unsafe_trust_id(struct fs *fs, const struct file_id *id, const char *name)
+{
+	return marker_tainted(fs->unsafe->marker) ? marker_trust_file(fs->unsafe->marker, id, name)
+						  : 0;
+}
+
+int unsafe_trust(struct fs *fs, int fd, const char *name)
+{
+	struct file_id id;
+
+	return file_id_of(fd, &id) ? unsafe_trust_id(fs, &id, name) : -EOPNOTSUPP;
+}
+
+int unsafe_trust_all(struct fs *fs)
+{
+	struct unsafe *u = fs->unsafe;
+
+	pthread_mutex_lock(&u->lock);
+	u->failed = false;
+	pthread_cond_broadcast(&u->changed);
+	pthread_mutex_unlock(&u->lock);
+	return marker_trust_all(u->marker);
 }
 
 /* ---- life ---- */

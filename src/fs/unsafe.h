@@ -47,6 +47,11 @@ void unsafe_closed(struct fs *fs, struct file *f, struct handle *h, int *fd);
 
 /* 0; -EUCLEAN: the host went down with unflushed data of N, and nobody has trusted it since. */
 int unsafe_check(struct fs *fs, struct node *n);
+/* The file of FD (or ID), NAME, is good / all are; and nothing that failed before counts any more. */
+int unsafe_trust(struct fs *fs, int fd, const char *name);
+int unsafe_trust_id(struct fs *fs, const struct file_id *id, const char *name);
+int unsafe_trust_all(struct fs *fs);
+
 /* Some file may be concerned, so that it is worth asking. */
 bool unsafe_tainted(const struct fs *fs);
 

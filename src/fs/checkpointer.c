@@ -1,0 +1,455 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "fs/checkpointer.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <linux/openat2.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <time.h>
+
+#include "base/log.h"
+#include "durability/checkpoint.h"
+#include "fs/internal.h"
+
+/* Less free space than this share of the filesystem is what writers need more than checkpoints. */
+#define SPARE_SHARE 50
+
+struct checkpointer {
+	struct fs *fs;
+	struct checkpoints *store; /* NULL until it is needed; lock */
+	pthread_t thread;
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	unsigned seconds;
+	unsigned taking; /* jobs on their way */
+	atomic_bool any; /* there may be checkpoints in our directory */
+	bool running, stop;
+	bool warned; /* that space is short; until it is not */
+};
+
+struct taking {
+	struct pool_job job;
+	struct checkpointer *c;
+	struct file *file; /* one open of ours */
+};
+
+/* The store, made when it is first needed: that makes us the owner of our directory. */
+static int store_get(struct checkpointer *c, struct checkpoints **out)
+{
+	int err = 0;
+
+	pthread_mutex_lock(&c->lock);
+	*out = c->store;
+	pthread_mutex_unlock(&c->lock);
+	if (*out)
+		return 0;
+	err = private_dir_own(c->fs->own);
+	if (!err)
+		err = checkpoints_create(c->fs->own, c->fs->root_fd, out);
+	if (err)
+		return err;
+	pthread_mutex_lock(&c->lock);
+	if (c->store) { /* another thread was faster */
+		struct checkpoints *mine = *out;
+
+		*out = c->store;
+		pthread_mutex_unlock(&c->lock);
+		checkpoints_destroy(mine);
+		return 0;
+	}
+	c->store = *out;
+	pthread_mutex_unlock(&c->lock);
+	return 0;
+}
+
+static void id_of(const struct file *f, struct file_id *id)
+{
+	const struct node_record *r = f->node->rec;
+
+	*id = (struct file_id){.type = r->handle_type, .len = r->handle_len};
+	memcpy(id->bytes, r->handle, r->handle_len);
+}
+
+/* ---- taking one ---- */
+
+/* Changes within a tick of the clock that times files would look like none. */
+static bool changed_since(const struct stat *st, const struct file *f)
+{
+	return !f->checkpoint_taken || st->st_mtim.tv_sec != f->checkpoint_mtime.tv_sec ||
+	       st->st_mtim.tv_nsec != f->checkpoint_mtime.tv_nsec ||
+	       st->st_mtim.tv_sec + 1 >= f->checkpoint_taken;
+}
+
+static int take(struct checkpointer *c, struct file *f, int fd)
+{
+	struct checkpoints *store;
+	struct checkpoint_cost cost;
+	struct file_id id;
+	struct stat st;
+	char path[4096];
+	int err = store_get(c, &store);
+
+	if (err)
+		return err;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (!st.st_nlink || !changed_since(&st, f))
+		return 0;
+	if (fs_node_path(c->fs, f->node, path, sizeof(path)) < 0)
+		return 0;
+	id_of(f, &id);
+	err = checkpoint_take(store, fd, &id, path, &cost);
+	if (err) {
+		log_error("%s: no checkpoint could be taken: %s: the one before is kept", path,
+			  strerror(-err));
+		return err;
+	}
+	atomic_store(&c->any, true);
+	f->checkpoint_mtime = st.st_mtim;
+	f->checkpoint_taken = time(NULL);
+	log_debug("%s: checkpoint: %llu ms of write-back, %llu ms for the reflink", path,
+		  (unsigned long long)cost.flushed_nsec / 1000000,
+		  (unsigned long long)cost.clone_nsec / 1000000);
+	return 0;
+}
+
+static void take_job(struct pool_job *job)
+{
+	struct taking *t = container_of(job, struct taking, job);
+	struct checkpointer *c = t->c;
+	_cleanup_fd_ int fd = fs_reopen(c->fs, t->file->path.fd, O_RDONLY);
+
+	if (fd >= 0)
+		take(c, t->file, fd);
+	atomic_store(&t->file->checkpointing, false);
+	file_put(c->fs, t->file);
+	free(t);
+	pthread_mutex_lock(&c->lock);
+	if (--c->taking == 0)
+		pthread_cond_broadcast(&c->changed);
+	pthread_mutex_unlock(&c->lock);
+}
+
+static void take_later(struct checkpointer *c, struct file *f)
+{
+	struct taking *t;
+
+	if (atomic_exchange(&f->checkpointing, true))
+		return; /* the one before is not done yet */
+	t = malloc(sizeof(*t));
+	if (!t || !(f = file_find(c->fs, f->node))) {
+		free(t);
+		return;
+	}
+	*t = (struct taking){.c = c, .file = f};
+	t->job = (struct pool_job){.run = take_job, .key = f->node->index, .lane = LANE_FLUSH};
+	pthread_mutex_lock(&c->lock);
+	c->taking++;
+	pthread_mutex_unlock(&c->lock);
+	pool_submit(c->fs->config.pool, &t->job);
+}
+
+static bool wants_one(const struct file *f)
+{
+	/* a racy look: whoever begins or ends to write now is seen the next time */
+	return f->node->rec->handle_len &&
+	       __atomic_load_n(&f->unsafe_writers, __ATOMIC_RELAXED) > 0;
+}
+
+static void take_all(struct checkpointer *c)
+{
+	struct open_files all;
+
+	if (fs_open_files(c->fs, &all))
+		return;
+	for (size_t i = 0; i < all.count; i++)
+		if (wants_one(all.files[i]))
+			take_later(c, all.files[i]);
+	fs_open_files_put(c->fs, &all);
+}
+
+/* The newest checkpoint of F, and the store; -ENOENT: there is none. */
+static int newest(struct checkpointer *c, const struct file *f, struct checkpoints **store,
+		  struct checkpoint_info *info)
+{
+	struct file_id id;
+	int err;
+
+	if (!c->any || !f->node->rec->handle_len)
+		return -ENOENT;
+	err = store_get(c, store);
+	id_of(f, &id);
+	return err ? err : checkpoint_info(*store, &id, 0, info);
+}
+
+void checkpointer_opened(struct checkpointer *c, struct file *f, int fd)
+{
+	struct checkpoint_info info;
+	struct checkpoints *store;
+	struct file_id id;
+	struct stat st;
+
+	if (newest(c, f, &store, &info) || fstat(fd, &st) < 0)
+		return;
+	if (st.st_mtim.tv_sec == info.mtime.tv_sec && st.st_mtim.tv_nsec == info.mtime.tv_nsec &&
+	    (uint64_t)st.st_size == info.size) {
+		f->checkpoint_mtime = st.st_mtim;
+		f->checkpoint_taken = info.taken.tv_sec;
+		return;
+	}
+	id_of(f, &id);
+	checkpoint_drop(store, &id);
+}
+
+void checkpointer_closed(struct checkpointer *c, struct file *f, int fd)
+{
+	struct checkpoint_info info;
+	struct checkpoints *store;
+
+	if (!newest(c, f, &store, &info))
+		take(c, f, fd);
+}
+
+/* ---- giving them up ---- */
+
+static int drop(struct checkpointer *c, struct file *f)
+{
+	struct checkpoints *store;
+	struct file_id id;
+	int err = store_get(c, &store);
+
+	id_of(f, &id);
+	if (!err)
+		err = checkpoint_drop(store, &id);
+	if (!err)
+		f->checkpoint_taken = 0;
+	return err;
+}
+
+bool checkpointer_no_space(struct checkpointer *c, struct file *f)
+{
+	char path[4096];
+
+	if (!f->checkpoint_taken || drop(c, f))
+		return false;
+	if (fs_node_path(c->fs, f->node, path, sizeof(path)) < 0)
+		strcpy(path, "a file");
+	log_error("%s: the backing filesystem is full: its checkpoints were given up, so that "
+		  "writes go on; a crash now would cost all since it was last flushed",
+		  path);
+	return true;
+}
+
+/* The kernel path's writers do not ask us: they get space before it is too late. */
+static void watch_space(struct checkpointer *c)
+{
+	struct open_files all;
+	struct statvfs v;
+	bool low = fstatvfs(c->fs->root_fd, &v) == 0 && v.f_bavail < v.f_blocks / SPARE_SHARE;
+	unsigned given_up = 0;
+
+	if (!low || fs_open_files(c->fs, &all)) {
+		c->warned = low && c->warned;
+		return;
+	}
+	for (size_t i = 0; i < all.count; i++)
+		given_up += all.files[i]->checkpoint_taken && !drop(c, all.files[i]);
+	fs_open_files_put(c->fs, &all);
+	if (given_up || !c->warned)
+		log_error("the backing filesystem has less than %d %% free: no checkpoints are "
+			  "taken, and those of %u open files were given up, since writes to files "
+			  "with checkpoints need new space",
+			  100 / SPARE_SHARE, given_up);
+	c->warned = true;
+}
+
+/* ---- going back to one ---- */
+
+int checkpointer_rollback(struct checkpointer *c, int dir_fd, const char *name, int fd,
+			  bool dry_run, struct fs_rollback *out)
+{
+	struct checkpoint_info info;
+	struct checkpoints *store;
+	struct file_id id, fresh;
+	int err = !c->any || !file_id_of(fd, &id) ? -ENOENT : store_get(c, &store);
+
+	if (!err)
+		err = checkpoint_info(store, &id, 0, &info);
+	if (!err)
+		err = checkpoint_rollback(store, &id, dir_fd, name, dry_run, out->kept, &fresh);
+	if (err)
+		return err;
+	out->taken = info.taken;
+	out->id = dry_run ? id : fresh;
+	return 0;
+}
+
+struct rolling_back {
+	struct checkpointer *c;
+	bool (*concerned)(void *arg, int fd, const char *path);
+	void (*done)(void *arg, const char *path, int err, const struct fs_rollback *r);
+	void *arg;
+	unsigned count;
+};
+
+static int open_strictly_beneath(int dir_fd, const char *path, uint64_t flags)
+{
+	struct open_how how = {.flags = flags | O_CLOEXEC | O_NOFOLLOW,
+			       .resolve =
+				   RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV};
+
+	return sysret((int)syscall(SYS_openat2, dir_fd, path, &how, sizeof(how)));
+}
+
+static void rollback_one(void *arg, const struct file_id *id, const char *path,
+			 const struct checkpoint_info *info)
+{
+	struct rolling_back *r = arg;
+	_cleanup_fd_ int fd = open_strictly_beneath(r->c->fs->root_fd, path, O_PATH), dir = -1;
+	_cleanup_free_ char *parent = strdup(path);
+	struct fs_rollback result = {0};
+	char *slash = parent ? strrchr(parent, '/') : NULL;
+	struct file_id there;
+	int err;
+
+	(void)info;
+	/* moved or replaced meanwhile: cachefsctl rollback finds it under its new name */
+	if (fd < 0 || !file_id_of(fd, &there) || !file_id_equal(&there, id) ||
+	    !r->concerned(r->arg, fd, path))
+		return;
+	if (slash)
+		*slash = 0;
+	dir = open_strictly_beneath(r->c->fs->root_fd, slash ? parent : ".",
+				    O_RDONLY | O_DIRECTORY);
+	err = dir < 0 ? dir
+		      : checkpointer_rollback(r->c, dir, slash ? slash + 1 : path, fd, false,
+					      &result);
+	r->done(r->arg, path, err, &result);
+	r->count += !err;
+}
+
+unsigned checkpointer_rollback_all(struct checkpointer *c,
+				   bool (*concerned)(void *arg, int fd, const char *path),
+				   void (*done)(void *arg, const char *path, int err,
+						const struct fs_rollback *r),
+				   void *arg)
+{
+	struct rolling_back r = {.c = c, .concerned = concerned, .done = done, .arg = arg};
+	struct checkpoints *store;
+
+	if (c->any && !store_get(c, &store))
+		checkpoint_each(store, rollback_one, &r);
+	return r.count;
+}
+
+int64_t checkpointer_age(const struct file *f)
+{
+	return f->checkpoint_taken ? time(NULL) - f->checkpoint_taken : -1;
+}
+
+/* ---- life ---- */
+
+static void *checkpointer_thread(void *arg)
+{
+	struct checkpointer *c = arg;
+	uint64_t next = 0;
+
+	pthread_mutex_lock(&c->lock);
+	while (!c->stop) {
+		struct timespec until;
+
+		if (!c->seconds) {
+			next = 0;
+			pthread_cond_wait(&c->changed, &c->lock);
+			continue;
+		}
+		if (!next)
+			next = clock_nsec() + c->seconds * UINT64_C(1000000000);
+		/* space is looked at every second */
+		clock_gettime(CLOCK_MONOTONIC, &until);
+		until.tv_sec++;
+		pthread_cond_clockwait(&c->changed, &c->lock, CLOCK_MONOTONIC, &until);
+		if (c->stop || !c->seconds)
+			continue;
+		pthread_mutex_unlock(&c->lock);
+		watch_space(c);
+		if (clock_nsec() >= next) {
+			next = 0;
+			if (!c->warned)
+				take_all(c);
+		}
+		pthread_mutex_lock(&c->lock);
+	}
+	while (c->taking)
+		pthread_cond_wait(&c->changed, &c->lock);
+	pthread_mutex_unlock(&c->lock);
+	return NULL;
+}
+
+int checkpointer_set(struct checkpointer *c, unsigned seconds)
+{
+	struct checkpoints *store;
+	int err = 0;
+
+	if (seconds) {
+		err = checkpoint_probe(c->fs->root_fd);
+		if (!err)
+			err = store_get(c, &store);
+	}
+	if (err)
+		return err;
+	pthread_mutex_lock(&c->lock);
+	c->seconds = seconds;
+	pthread_cond_broadcast(&c->changed);
+	pthread_mutex_unlock(&c->lock);
+	return 0;
+}
+
+int checkpointer_create(struct fs *fs, unsigned seconds, struct checkpointer **out)
+{
+	struct checkpointer *c = calloc(1, sizeof(*c));
+	sigset_t all, old;
+	int err;
+
+	*out = c;
+	if (!c)
+		return -ENOMEM;
+	c->fs = fs;
+	pthread_mutex_init(&c->lock, NULL);
+	pthread_cond_init(&c->changed, NULL);
+	atomic_store(&c->any, faccessat(fs->root_fd, PRIVATE_DIR "/checkpoints", F_OK, 0) == 0);
+	err = checkpointer_set(c, seconds);
+	if (err)
+		return err;
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &old);
+	err = -pthread_create(&c->thread, NULL, checkpointer_thread, c);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	c->running = !err;
+	return err;
+}
+
+void checkpointer_stop(struct checkpointer *c)
+{
+	if (!c || !c->running)
+		return;
+	pthread_mutex_lock(&c->lock);
+	c->stop = true;
+	pthread_cond_broadcast(&c->changed);
+	pthread_mutex_unlock(&c->lock);
+	pthread_join(c->thread, NULL);
+	c->running = false;
+}
+
+void checkpointer_destroy(struct checkpointer *c)
+{
+	if (!c)
+		return;
+	checkpointer_stop(c);
+	checkpoints_destroy(c->store);
+	pthread_cond_destroy(&c->changed);
+	pthread_mutex_destroy(&c->lock);
+	free(c);
+}
