@@ -171,6 +171,7 @@ static void section_clear(struct section *s)
 {
 	patterns_free(s);
 	files_free(&s->files);
+	s->every_path = false;
 	s->text_size = 0;
 }
 
@@ -187,14 +188,19 @@ static void section_set_mount(struct section *s)
 	s->mount = true;
 }
 
+static void section_set_every_path(struct section *s)
+{
+	section_clear(s);
+	if (pattern_add(s, "**"))
+		section_set_mount(s); /* no memory */
+}
+
 /* More than a marker should say one by one: each change of it is written as a whole. */
 static void section_limit(struct section *s)
 {
 	if (HASH_COUNT(s->files) <= MARKER_FILES_MAX && s->text_size <= SECTION_TEXT_MAX)
 		return;
-	section_clear(s);
-	if (pattern_add(s, "**"))
-		section_set_mount(s); /* no memory */
+	section_set_every_path(s);
 }
 
 bool section_covers(const struct section *s, const struct concerned *c)
@@ -219,6 +225,8 @@ int section_add(struct section *s, const struct concerned *c)
 		return 0;
 	if (c->kind == MARKER_MOUNT)
 		section_set_mount(s);
+	else if (c->kind == MARKER_PATTERN && !strcmp(text, "**"))
+		section_set_every_path(s);
 	else if (c->kind == MARKER_PATTERN)
 		err = pattern_add(s, text);
 	else

@@ -334,12 +334,6 @@ static int parse_in_section(struct parser *p, struct cursor *c)
 {
 	static const struct concerned all = {.kind = MARKER_MOUNT};
 
-	if (take(c, "mount"))
-		return MIN(section_add(p->section, &all), 0);
-	if (take(c, "pattern "))
-		return parse_pattern(p, c);
-	if (take(c, "file "))
-		return parse_file(p, c, false);
 	if (take(c, "trusted "))
 		return parse_file(p, c, true);
 	if (take(c, "seen "))
@@ -348,6 +342,15 @@ static int parse_in_section(struct parser *p, struct cursor *c)
 		p->section->error = true;
 		return 0;
 	}
+	/* what is said later would be trusted before it was said */
+	if (p->section->trusted)
+		return fault(p, "not in front of the trusted files");
+	if (take(c, "mount"))
+		return MIN(section_add(p->section, &all), 0);
+	if (take(c, "pattern "))
+		return parse_pattern(p, c);
+	if (take(c, "file "))
+		return parse_file(p, c, false);
 	return fault(p, "no such keyword");
 }
 

@@ -85,6 +85,7 @@ static const struct bad {
     {HEAD BOOT_A "file 1-00 \"\\\n" TAIL},
     {HEAD BOOT_A "seen\n" TAIL},
     {HEAD BOOT_A "trusted 1-00\n" TAIL},
+    {HEAD BOOT_A "mount\ntrusted 1-00 \"x\"\nfile 1-00 \"x\"\n" TAIL},
     {"cachefs crash marker 2\n" BOOT_A "mount\n" TAIL},
 };
 
