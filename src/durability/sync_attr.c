@@ -6,18 +6,18 @@
 #include <linux/fs.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 
 #include "base/log.h"
 #include "base/util.h"
+#include "durability/private_dir.h"
 
 #define RECORDS "sync-attr"
 
 struct sync_attr {
+	struct private_dir *own;
 	int root_fd;
-	int lock_fd;	/* .cachefs/lock, locked while we are the owner */
 	int records_fd; /* .cachefs/sync-attr */
 };
 
@@ -155,65 +155,45 @@ static void recover(struct sync_attr *s)
 			 cleared);
 }
 
-static int open_dir(int dir_fd, const char *name, bool create)
+/* Where no process needs the attribute, records without an owner are of one that died. */
+static void recover_unowned(struct private_dir *own, int root_fd)
 {
-	if (create && mkdirat(dir_fd, name, 0700) < 0 && errno != EEXIST)
-		return -errno;
-	return sysret(openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
-}
-
-/* The daemon of a mount that has just gone may still be flushing: give it a while. */
-#define LOCK_TRIES 100 /* of 50 ms */
-
-static int take_lock(int fd, bool wait)
-{
-	int tries = wait ? LOCK_TRIES : 1;
-
-	while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-		if (errno != EWOULDBLOCK)
-			return -errno;
-		if (--tries == 0)
-			return -EBUSY;
-		usleep(50000);
-	}
-	return 0;
-}
-
-static int open_all(struct sync_attr *s, bool create)
-{
-	_cleanup_fd_ int dir = open_dir(s->root_fd, PRIVATE_DIR, create);
-	int err;
+	struct sync_attr s = {.own = own, .root_fd = root_fd, .records_fd = -1};
+	int dir = private_dir_fd(own);
 
 	if (dir < 0)
-		return dir;
-	s->records_fd = open_dir(dir, RECORDS, create);
-	if (s->records_fd < 0)
-		return s->records_fd;
-	s->lock_fd = openat(dir, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (s->lock_fd < 0)
-		return -errno;
-	err = take_lock(s->lock_fd, create);
-	if (err)
-		return err;
-	return create ? sysret(syncfs(s->root_fd)) : 0;
+		return;
+	s.records_fd = openat(dir, RECORDS, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (s.records_fd >= 0 && private_dir_try_own_existing(own) == 0) {
+		recover(&s);
+		private_dir_disown(own);
+	}
+	cleanup_fd(&s.records_fd);
 }
 
-int sync_attr_create(int root_fd, bool needed, struct sync_attr **out)
+int sync_attr_create(struct private_dir *own, int root_fd, bool needed, struct sync_attr **out)
 {
-	struct sync_attr *s = malloc(sizeof(*s));
+	struct sync_attr *s;
 	int err;
 
 	*out = NULL;
-	if (!s)
-		return -ENOMEM;
-	*s = (struct sync_attr){.root_fd = root_fd, .lock_fd = -1, .records_fd = -1};
-	err = open_all(s, needed);
-	if (!err)
-		recover(s);
-	if (err || !needed) {
-		sync_attr_destroy(s);
-		return needed ? err : 0;
+	if (!needed) {
+		recover_unowned(own, root_fd);
+		return 0;
 	}
+	err = private_dir_own(own);
+	if (err)
+		return err;
+	s = malloc(sizeof(*s));
+	if (s)
+		*s = (struct sync_attr){own, root_fd, private_dir_sub(own, RECORDS)};
+	if (!s || s->records_fd < 0) {
+		err = s ? s->records_fd : -ENOMEM;
+		free(s);
+		private_dir_disown(own);
+		return err;
+	}
+	recover(s);
 	*out = s;
 	return 0;
 }
@@ -222,7 +202,7 @@ void sync_attr_destroy(struct sync_attr *s)
 {
 	if (!s)
 		return;
+	private_dir_disown(s->own);
 	cleanup_fd(&s->records_fd);
-	cleanup_fd(&s->lock_fd);
 	free(s);
 }

@@ -12,18 +12,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct private_dir;
 struct sync_attr;
 
-/* Our own directory in the backing's root; never visible through the mount. */
-#define PRIVATE_DIR ".cachefs"
-
 /*
- * ROOT_FD: the backing directory, readable; borrowed, until sync_attr_destroy(). With NEEDED the
- * attribute will be used: the lock that makes one daemon its owner is taken, -EBUSY where another
- * one has it. Without, what was left behind is cleared if there is any and nobody owns it; *OUT is
- * NULL then.
+ * OWN: of the backing directory ROOT_FD (readable); both borrowed until sync_attr_destroy(). With
+ * NEEDED the attribute will be used, and we become the owner until then: the errors of
+ * private_dir_own(), -EBUSY where another daemon is it, -EROFS on a read-only backing. Without,
+ * what was left behind is cleared if there is any and nobody owns it: 0, and *OUT is NULL.
  */
-int sync_attr_create(int root_fd, bool needed, struct sync_attr **out);
+int sync_attr_create(struct private_dir *own, int root_fd, bool needed, struct sync_attr **out);
 void sync_attr_destroy(struct sync_attr *s);
 
 /*

@@ -90,7 +90,7 @@ int fs_sync_attr(struct fs *fs, struct sync_attr **out)
 		iolock_acquire_wait(&fs->sync_attr_turn, &turn);
 		s = atomic_load(&fs->sync_attr);
 		if (!s)
-			err = sync_attr_create(fs->root_fd, true, &s);
+			err = sync_attr_create(fs->own, fs->root_fd, true, &s);
 		if (!err)
 			atomic_store(&fs->sync_attr, s);
 		iolock_release(&fs->sync_attr_turn, &turn);
@@ -122,6 +122,18 @@ static int fs_open_root(struct fs *fs)
 	return node_root_create(fs, fd);
 }
 
+/* What an earlier mount left is cleared, and what kernel-path=always needs is taken. */
+static int find_sync_attr(struct fs *fs)
+{
+	bool needed = fs->config.caps.kernel_path && fs->config.kernel_path == KERNEL_PATH_ALWAYS;
+	struct sync_attr *s;
+	int err = sync_attr_create(fs->own, fs->root_fd, needed, &s);
+
+	atomic_store(&fs->sync_attr, s);
+	/* a read-only backing has no writers */
+	return err == -EROFS ? 0 : err;
+}
+
 int fs_create(const struct fs_config *config, struct fs **out)
 {
 	struct fs *fs = calloc(1, sizeof(*fs));
@@ -148,14 +160,10 @@ int fs_create(const struct fs_config *config, struct fs **out)
 				   sizeof(struct handle), &fs->handles);
 	if (!err)
 		err = fs_open_root(fs);
-	if (!err && config->privileged) {
-		struct sync_attr *s;
-
-		err = sync_attr_create(
-		    fs->root_fd,
-		    config->caps.kernel_path && config->kernel_path == KERNEL_PATH_ALWAYS, &s);
-		atomic_store(&fs->sync_attr, s);
-	}
+	if (!err)
+		err = private_dir_create(fs->root_fd, &fs->own);
+	if (!err && config->privileged)
+		err = find_sync_attr(fs);
 	if (!err && config->page_timeout >= 0)
 		err = sweep_create(fs, config->page_timeout, &fs->sweep);
 	if (err) {
@@ -184,6 +192,7 @@ void fs_destroy(struct fs *fs)
 	sweep_destroy(fs->sweep);
 	release_handles(fs);
 	sync_attr_destroy(atomic_load(&fs->sync_attr));
+	private_dir_destroy(fs->own);
 	rules_unref(fs->rules);
 	if (fs->nodes)
 		node_table_destroy(fs);

@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 
 #include "base/util.h"
+#include "durability/private_dir.h"
 #include "durability/sync_attr.h"
 #include "fs/fs.h"
 #include "fs/handle.h"
@@ -21,6 +22,7 @@ struct fs {
 	struct arena *nodes, *handles;
 	struct node_shard shards[NODE_SHARDS];
 	struct node_fds fds;
+	struct private_dir *own; /* the one of this process for the backing directory */
 	_Atomic(struct sync_attr *) sync_attr; /* NULL: not needed yet; fs_sync_attr() */
 	struct iolock sync_attr_turn;
 	struct sweep *sweep;	    /* NULL: nobody changes files behind the mount */
