@@ -11,6 +11,7 @@
 
 #include "base/util.h"
 #include "durability/checkpoint_internal.h"
+#include "durability/checkpoint_ranges.h"
 
 int checkpoint_probe(int root_fd)
 {
@@ -112,7 +113,7 @@ static int name_next(int dir, char name[48])
 }
 
 /* Clones FD into DIR. What fails leaves at most an unfinished file, which goes. */
-static int clone_to(int dir, int fd, struct checkpoint_cost *cost)
+static int clone_to(int dir, int fd, struct checkpoint_gate *gate, struct checkpoint_cost *cost)
 {
 	_cleanup_fd_ int to = -1;
 	uint64_t start;
@@ -124,7 +125,7 @@ static int clone_to(int dir, int fd, struct checkpoint_cost *cost)
 	to = openat(dir, CHECKPOINT_UNFINISHED, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (to < 0)
 		return -errno;
-	err = checkpoint_clone(to, fd, fd, &cost->clone_nsec);
+	err = checkpoint_clone(to, fd, fd, gate, &cost->clone_nsec);
 	start = clock_nsec();
 	if (!err)
 		err = sysret(fsync(to));
@@ -144,7 +145,7 @@ static int clone_to(int dir, int fd, struct checkpoint_cost *cost)
 }
 
 static int take(struct checkpoints *c, int fd, const struct file_id *id, const char *path,
-		struct checkpoint_cost *cost)
+		struct checkpoint_gate *gate, struct checkpoint_cost *cost)
 {
 	_cleanup_fd_ int dir = -1;
 	uint64_t start = clock_nsec();
@@ -164,12 +165,13 @@ static int take(struct checkpoints *c, int fd, const struct file_id *id, const c
 	dir = prepare(c, id, path);
 	if (dir < 0)
 		return dir;
-	err = clone_to(dir, fd, cost);
+	err = clone_to(dir, fd, gate, cost);
 	return err ? err : checkpoint_prune(dir, CHECKPOINTS_KEPT);
 }
 
-int checkpoint_take(struct checkpoints *c, int fd, const struct file_id *id, const char *path,
-		    struct checkpoint_cost *cost)
+int checkpoint_take_ranges(struct checkpoints *c, int fd, const struct file_id *id,
+			   const char *path, struct checkpoint_gate *gate,
+			   struct checkpoint_cost *cost)
 {
 	struct checkpoint_cost none;
 	struct claim claim;
@@ -182,9 +184,15 @@ int checkpoint_take(struct checkpoints *c, int fd, const struct file_id *id, con
 		return -EOPNOTSUPP;
 	if (!checkpoint_claim(c, &claim, id))
 		return -EBUSY;
-	err = take(c, fd, id, path, cost);
+	err = take(c, fd, id, path, gate, cost);
 	checkpoint_release(c, &claim);
 	return err;
+}
+
+int checkpoint_take(struct checkpoints *c, int fd, const struct file_id *id, const char *path,
+		    struct checkpoint_cost *cost)
+{
+	return checkpoint_take_ranges(c, fd, id, path, NULL, cost);
 }
 
 int checkpoint_drop(struct checkpoints *c, const struct file_id *id)

@@ -152,16 +152,24 @@ static int copy_attributes(int to, int from, int like)
 	return 0;
 }
 
-int checkpoint_clone(int to, int from, int like, uint64_t *clone_nsec)
+static int clone_data(int to, int from, struct checkpoint_gate *gate, uint64_t *nsec)
 {
-	uint64_t start;
+	uint64_t start = clock_nsec();
+	int err;
+
+	if (gate)
+		return checkpoint_gate_clone(gate, to, from, nsec);
+	err = sysret(ioctl(to, FICLONE, from));
+	*nsec = clock_nsec() - start;
+	return err;
+}
+
+int checkpoint_clone(int to, int from, int like, struct checkpoint_gate *gate, uint64_t *clone_nsec)
+{
+	uint64_t nsec;
 	int err = copy_flags(to, from);
 
-	if (err)
-		return err;
-	start = clock_nsec();
-	err = sysret(ioctl(to, FICLONE, from));
-	if (clone_nsec)
-		*clone_nsec = clock_nsec() - start;
+	if (!err)
+		err = clone_data(to, from, gate, clone_nsec ? clone_nsec : &nsec);
 	return err ? err : copy_attributes(to, from, like);
 }

@@ -57,12 +57,21 @@ int checkpoint_write_back(int fd);
 /* Has write-back of FD's file failed since FD last said so? 0 or the error. */
 int checkpoint_write_error(int fd);
 
+struct checkpoint_gate;
+
 /*
  * Makes TO (empty, writable) a clone of FROM with the attributes of LIKE (readable): owner, mode,
  * extended attributes, the inode flags that cloning needs; times are FROM's. CLONE_NSEC, if not
- * NULL: how long the clone alone took.
+ * NULL: how long the clone alone took. With a GATE: in ranges.
  */
-int checkpoint_clone(int to, int from, int like, uint64_t *clone_nsec);
+int checkpoint_clone(int to, int from, int like, struct checkpoint_gate *gate,
+		     uint64_t *clone_nsec);
+
+/*
+ * The same for the data alone, in ranges, with a gate for those who write meanwhile. LONGEST_NSEC:
+ * the longest clone of a range.
+ */
+int checkpoint_gate_clone(struct checkpoint_gate *g, int to, int from, uint64_t *longest_nsec);
 
 /* Finishes, or undoes, a rollback of ID's file that was interrupted. DIR_FD: where the file is. */
 int checkpoint_recover(int top, const struct file_id *id, int dir_fd);

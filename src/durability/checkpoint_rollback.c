@@ -231,7 +231,7 @@ static int rollback(struct rollback *r, bool dry_run)
 	if (clone < 0)
 		return -errno;
 	/* who may do what with the image is not rolled back: the attributes are today's */
-	err = checkpoint_clone(clone, from, image, NULL);
+	err = checkpoint_clone(clone, from, image, NULL, NULL);
 	return err ? err : put_in_place(r, clone);
 }
 

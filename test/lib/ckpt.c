@@ -5,12 +5,15 @@
  *
  *	ckpt probe ROOT			has its filesystem reflinks? prints yes, no, or why not
  *	ckpt take ROOT FILE [N]		N checkpoints (1) of ROOT/FILE
+ *	ckpt take-ranges ROOT FILE	one, in ranges
  *	ckpt info ROOT FILE N		of the newest (0) or the one before (1): SIZE UNIQUE and
  *where it is, under ROOT
  *	ckpt rollback ROOT FILE [NAME]	prints the name that the tainted file got; NAME: in the
  *place of this file beside FILE, which is refused ckpt dry-run ROOT FILE		the same,
  *changing nothing ckpt drop ROOT FILE ckpt collect ROOT ckpt each ROOT			one line a
  *file: PATH SIZE
+ *	ckpt ranges ROOT FILE [N]	N checkpoints in ranges, with a writer as below behind the
+ *gate; each is verified
  *	ckpt write FILE			until it is killed: numbers 1, 2, 3... each over another
  *block ckpt verify FILE		no later number without all the earlier ones; prints the
  *last
@@ -21,12 +24,14 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "base/util.h"
-#include "durability/checkpoint.h"
+#include "durability/checkpoint_ranges.h"
 
 #define BLOCK 4096
 #define WORDS (BLOCK / sizeof(uint64_t))
@@ -70,6 +75,19 @@ static int take(struct run *r)
 			printf("flushed=%" PRIu64 " clone=%" PRIu64 " durable=%" PRIu64 "\n",
 			       cost.flushed_nsec, cost.clone_nsec, cost.durable_nsec);
 	}
+	return err;
+}
+
+static int take_ranges(struct run *r)
+{
+	_cleanup_fd_ int fd = openat(r->root, r->name, O_RDONLY | O_CLOEXEC);
+	struct checkpoint_gate *g;
+	int err = fd < 0 ? -errno : checkpoint_gate_create(&g);
+
+	if (err)
+		return err;
+	err = checkpoint_take_ranges(r->checkpoints, fd, &r->id, r->name, g, NULL);
+	checkpoint_gate_destroy(g);
 	return err;
 }
 
@@ -145,6 +163,9 @@ static int each(struct run *r)
 
 /* ---- the writer ---- */
 
+static struct checkpoint_gate *gate; /* NULL: there is none */
+static atomic_bool stop;
+
 static uint64_t block_of(uint64_t number, uint64_t blocks)
 {
 	return number * STEP % blocks;
@@ -154,12 +175,15 @@ static int write_numbers(int fd, uint64_t blocks)
 {
 	uint64_t buf[WORDS];
 
-	for (uint64_t number = 1;; number++) {
+	for (uint64_t number = 1; !atomic_load(&stop); number++) {
 		for (size_t i = 0; i < WORDS; i++)
 			buf[i] = number;
+		if (gate)
+			checkpoint_gate_before(gate, block_of(number, blocks) * BLOCK, BLOCK);
 		if (pwrite(fd, buf, BLOCK, (off_t)(block_of(number, blocks) * BLOCK)) != BLOCK)
 			return errno ? -errno : -ENOSPC;
 	}
+	return 0;
 }
 
 /* Each block must hold what its last writer up to LAST wrote, whole. */
@@ -203,6 +227,65 @@ static int numbers(const char *verb, const char *file)
 	return err ? fail(file, err) : 0;
 }
 
+/* ---- the writer and the gate ---- */
+
+struct writer {
+	int fd;
+	uint64_t blocks;
+	int err;
+};
+
+static void *write_gated(void *arg)
+{
+	struct writer *w = arg;
+
+	w->err = write_numbers(w->fd, w->blocks);
+	return NULL;
+}
+
+static int take_and_verify(struct run *r, const struct writer *w)
+{
+	struct checkpoint_info i;
+	_cleanup_fd_ int fd = -1;
+	char text[FILE_ID_TEXT], path[PATH_MAX];
+	int err = checkpoint_take_ranges(r->checkpoints, w->fd, &r->id, r->name, gate, NULL);
+
+	if (!err)
+		err = checkpoint_info(r->checkpoints, &r->id, 0, &i);
+	if (err)
+		return err;
+	file_id_text(&r->id, text);
+	snprintf(path, sizeof(path), "%s/checkpoints/%s/%s", PRIVATE_DIR, text, i.name);
+	fd = openat(r->root, path, O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? -errno : verify_numbers(fd, w->blocks);
+}
+
+static int ranges(struct run *r)
+{
+	_cleanup_fd_ int fd = openat(r->root, r->name, O_RDWR | O_CLOEXEC);
+	struct writer w = {.fd = fd};
+	pthread_t thread;
+	struct stat st;
+	int err;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	w.blocks = (uint64_t)st.st_size / BLOCK;
+	err = checkpoint_gate_create(&gate);
+	if (!err)
+		err = -pthread_create(&thread, NULL, write_gated, &w);
+	if (err)
+		return err;
+	for (int n = r->number ? atoi(r->number) : 1; n > 0 && !err; n--) {
+		usleep(50000);
+		err = take_and_verify(r, &w);
+	}
+	atomic_store(&stop, true);
+	pthread_join(thread, NULL);
+	checkpoint_gate_destroy(gate);
+	return err ? err : w.err;
+}
+
 /* ---- */
 
 static const struct verb {
@@ -210,9 +293,10 @@ static const struct verb {
 	int (*run)(struct run *r);
 	bool file;
 } verbs[] = {
-    {"probe", probe, false}, {"take", take, true},	   {"info", info, true},
-    {"drop", drop, true},    {"rollback", rollback, true}, {"dry-run", dry_run, true},
-    {"each", each, false},   {"collect", collect, false},
+    {"probe", probe, false},	 {"take", take, true},	       {"info", info, true},
+    {"drop", drop, true},	 {"rollback", rollback, true}, {"dry-run", dry_run, true},
+    {"each", each, false},	 {"ranges", ranges, true},     {"take-ranges", take_ranges, true},
+    {"collect", collect, false},
 };
 
 static int open_run(struct run *r, const char *root)

@@ -89,6 +89,21 @@ test_prefix() {
 	"$CKPT" collect "$BACK"
 }
 
+# 3 checks: the same in ranges, the writer behind the gate.
+test_ranges() {
+	local type=$1
+
+	truncate -s 64M "$BACK/numbers"
+	succeeds "$type: each of 12 checkpoints in ranges is a state that the file had" \
+		"$CKPT" ranges "$BACK" numbers 12
+	is "$(sort -nu <<<"$output" | wc -l)" -ge 6 "$type: and they are of different moments"
+	truncate -s 5000001 "$BACK/numbers"
+	"$CKPT" take-ranges "$BACK" numbers >"$WORK/take.log" 2>&1 || diag "$(cat "$WORK/take.log")"
+	succeeds "$type: an end that is not the end of a block" same "$BACK/numbers" "$(checkpoint numbers 0)"
+	rm "$BACK/numbers"
+	"$CKPT" collect "$BACK"
+}
+
 # ---- putting back ----
 
 # 13 checks
@@ -283,7 +298,7 @@ take_until_failed() {
 
 FILESYSTEMS=$(for t in xfs btrfs; do have $t && echo $t; done)
 [ -n "$FILESYSTEMS" ] || skip_all "neither XFS nor btrfs here"
-plan $(($(wc -w <<<"$FILESYSTEMS") * 40 + 2))
+plan $(($(wc -w <<<"$FILESYSTEMS") * 43 + 2))
 
 BACK=$WORK/plain
 make_fs ext4 32M
@@ -295,6 +310,7 @@ for type in $FILESYSTEMS; do
 	make_fs "$type" 512M
 	test_taking "$type"
 	test_prefix "$type"
+	test_ranges "$type"
 	test_rollback "$type"
 	test_kills "$type"
 	test_gone "$type"
