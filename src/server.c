@@ -210,6 +210,7 @@ static int start_fs(struct server *s)
 	struct fs_config config = {.source_fd = s->source_fd,
 				   .switches = s->options->switches,
 				   .rules = rules_ref(s->options->parsed_rules),
+				   .limits = s->options->budget,
 				   .modes_by_root = s->options->modes_by == MODES_BY_ROOT,
 				   .caps = s->caps,
 				   .engine = s->engine,
@@ -375,6 +376,7 @@ static int finish(struct server *s)
 	end_signals(s);
 	if (s->mount)
 		mount_detach(s->mount);
+	fs_stop_limits(s->fs);
 	pool_destroy(s->pool); /* what was taken on is done to its end */
 	if (s->fs)
 		err = fs_flush_all(s->fs);

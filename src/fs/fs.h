@@ -15,8 +15,10 @@
 #include <sys/statfs.h>
 
 #include "cachefs.h"
+#include "config/limits.h"
 #include "config/mode.h"
 #include "fs/lock.h"
+#include "durability/budget.h"
 #include "loop/loop.h"
 #include "loop/pool.h"
 #include "engine/engine.h"
@@ -36,8 +38,9 @@ struct status_mount;
 struct fs_config {
 	int source_fd; /* O_PATH, of the backing directory; owned by the fs after fs_create() */
 	struct switches switches;
-	struct rules *rules; /* NULL: none; owned by the fs after fs_create() */
-	bool modes_by_root;  /* only root may set modes */
+	struct rules *rules;	     /* NULL: none; owned by the fs after fs_create() */
+	struct budget_limits limits; /* of files to which no rule gives other ones */
+	bool modes_by_root;	     /* only root may set modes */
 	struct capabilities caps;
 	const struct engine *engine;
 	struct pool *pool;
@@ -87,6 +90,8 @@ struct fs_opened {
 };
 
 int fs_create(const struct fs_config *config, struct fs **out);
+/* No writer is held up by limits any more: before the pool ends. NULL does nothing. */
+void fs_stop_limits(struct fs *fs);
 /* Everything closed and freed; no request may be running. */
 void fs_destroy(struct fs *fs);
 
@@ -121,6 +126,8 @@ struct fs_switched {
 
 /* Other rules (consumed), for open files too. */
 void fs_set_rules(struct fs *fs, struct rules *rules, struct fs_switched *s);
+/* Other limits for the mount, for open files too. May block. */
+void fs_set_limits(struct fs *fs, const struct budget_limits *limits);
 /* A copy to be given back with rules_unref(), or NULL. */
 struct rules *fs_rules(struct fs *fs);
 /* Only root may set modes, or also the file's owner. */
@@ -284,6 +291,8 @@ struct fs_io {
 	struct handle *handle;
 	uint64_t start; /* CLOCK_MONOTONIC, nanoseconds */
 	struct claim claim;
+	struct budget_file *budget; /* write: NULL where there are no limits */
+	struct budget_wait wait;
 	struct pool_job job;
 	struct engine_io eio;
 	unsigned epoch;

@@ -151,6 +151,7 @@ static struct file *file_new(struct fs *fs, struct node *n)
 	f->node = n;
 	f->opens = 1;
 	f->mode = f->wanted = fs_mode_of(fs, n);
+	fs_limits_of(fs, n, &f->limits);
 	file_dio_init(fs, f);
 	iolock_init(&f->range);
 	pthread_mutex_init(&f->lock, NULL);
@@ -161,6 +162,7 @@ static void file_free(struct fs *fs, struct file *f)
 {
 	if (f->backing_id > 0)
 		fs->config.backing_close(fs->config.backing_arg, f->backing_id);
+	budget_file_destroy(atomic_load(&f->budget));
 	path_fd_put(&f->path);
 	iolock_destroy(&f->range);
 	pthread_mutex_destroy(&f->lock);
@@ -259,7 +261,7 @@ static int backing_open(struct fs *fs, int fd, uid_t uid)
  */
 static struct plan file_plan(struct fs *fs, struct file *f, struct handle *h, uid_t uid)
 {
-	struct plan plan = fs_plan(fs, f->mode.switches, h->rec->client_flags);
+	struct plan plan = file_plan_open(fs, f, h->rec->client_flags);
 
 	if (!f->backing_id) {
 		f->backing_id = plan.backing_id ? backing_open(fs, h->fd, uid) : -EOPNOTSUPP;
@@ -343,6 +345,8 @@ int handle_create_file(struct fs *fs, struct node *n, int fd, int client_flags, 
 		file_put(fs, f);
 		return err;
 	}
+	if (h->can_write)
+		file_limits_apply(fs, f);
 	count_open(f, client_flags);
 	if (h->plan.kernel_sync && file_sync_changed(fs, f)) { /* the daemon does it, then */
 		h->plan.kernel = h->plan.kernel_sync = false;
@@ -378,6 +382,8 @@ void handle_destroy(struct fs *fs, struct handle *h)
 		pthread_mutex_unlock(&f->lock);
 		if (h->plan.kernel_sync)
 			file_sync_changed(fs, f);
+		if (h->can_write)
+			file_limits_apply(fs, f);
 	}
 	report_free(h->report);
 	cleanup_fd(&h->fd);

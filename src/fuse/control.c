@@ -147,6 +147,7 @@ static int remount_locked(struct session *s, const char *string, char *error, si
 	}
 	log_level_set(o->log_level);
 	fs_set_modes_by(s->fs, o->modes_by == MODES_BY_ROOT);
+	fs_set_limits(s->fs, &o->budget);
 	if (new_rules)
 		fs_set_rules(s->fs, rules, &switched);
 	return switches_renew(s, before, error, size);

@@ -81,9 +81,9 @@ static const struct bad {
     {"\r\n  a  7", {"/etc/r:2:6: \"7\" is no mode", "writeback, writethrough, none"}},
     {"a cache.direct=on", {"/etc/r:1:3: a mode must stand before \"cache.direct=on\""}},
     {"a \"none\"", {":1:3: \"\"none\"\" is no mode"}},
-    {"a none direct=on", {":1:8: \"direct\" is no switch", "did you mean \"cache.direct\"?"}},
-    {"a none qqqqqqq=on", {":1:8: \"qqqqqqq\" is no switch: give one of cache.direct, "}},
-    {"a none unsafe", {":1:8: \"unsafe\" is no switch"}},
+    {"a none direct=on", {":1:8: \"direct\" is no setting", "did you mean \"cache.direct\"?"}},
+    {"a none qqqqqqq=on", {":1:8: \"qqqqqqq\" is no setting: give one of cache.direct, "}},
+    {"a none unsafe", {":1:8: \"unsafe\" is no setting"}},
     {"a none cache.direct", {":1:8: \"cache.direct\" needs a value", "on or off"}},
     {"a none cache.direct=", {":1:21: \"cache.direct\": \"\" is not on or off"}},
     {"a none cache.direct=yes", {":1:21: \"cache.direct\": \"yes\" is not on or off"}},
@@ -114,7 +114,7 @@ static const struct bad {
     {"a/../b none", {":1:4: in the pattern: no path on the mount has a component"}},
     {"a/.. none", {":1:4: in the pattern: no file on the mount"}},
     {"a\\", {":1:2: in the pattern: a backslash at the end"}},
-    {"a none cache.x\x1b\x01=1", {":1:8: \"cache.x\\x1b\\x01\" is no switch"}},
+    {"a none cache.x\x1b\x01=1", {":1:8: \"cache.x\\x1b\\x01\" is no setting"}},
 };
 
 ParameterizedTestParameters(rules, bad)
