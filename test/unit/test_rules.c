@@ -71,6 +71,33 @@ ParameterizedTest(struct found *row, rules, text)
 	rules_unref(r);
 }
 
+Test(rules, limits)
+{
+	const char *text = "a unsafe dirty-max=64M cache.direct=on dirty-age=0.5\n"
+			   "b unsafe dirty-limit=0\nc unsafe\n";
+	const struct budget_limits mount = {.dirty_limit = 7, .dirty_max = 8, .dirty_age = 9};
+	struct budget_limits l = mount;
+	const struct rule *rule;
+	struct rules *r;
+
+	cr_assert_eq(parse(text, &r), 0, "%s", err);
+	cr_assert(rules_limit(r));
+	rule = rules_match(r, "a");
+	cr_assert(rule->switches.direct);
+	cr_assert_eq(rule->limits_given, LIMIT_DIRTY_MAX | LIMIT_DIRTY_AGE);
+	limits_replace(&l, &rule->limits, rule->limits_given);
+	cr_assert(l.dirty_limit == 7 && l.dirty_max == 64 << 20 && l.dirty_age == 0.5);
+	rule = rules_match(r, "b");
+	l = mount;
+	limits_replace(&l, &rule->limits, rule->limits_given);
+	cr_assert(l.dirty_limit == 0 && l.dirty_max == 8 && l.dirty_age == 9);
+	cr_assert_eq(rules_match(r, "c")->limits_given, 0);
+	rules_unref(r);
+	cr_assert_eq(parse("c unsafe", &r), 0);
+	cr_assert(!rules_limit(r) && !rules_limit(NULL));
+	rules_unref(r);
+}
+
 /* The whole sentence is tested where its words are ours alone. */
 static const struct bad {
 	char text[96], words[3][80];
@@ -92,6 +119,12 @@ static const struct bad {
     {"a writethrough cache.no-flush=on", {":1:16: cache.writeback=off and cache.no-flush=on"}},
     {"a unsafe cache.direct=on cache.writeback=off", {":1:26: cache.writeback=off and"}},
     {"a none cache.no-flush=on cache.writeback=off", {":1:26: cache.writeback=off and"}},
+    {"a none dirty-max", {":1:8: \"dirty-max\" needs a value: dirty-max=, then a size"}},
+    {"a none dirty-max=1Q", {":1:18: \"dirty-max\": \"1Q\" is not a size"}},
+    {"a none dirty-age=1s", {":1:18: \"dirty-age\": \"1s\" is not a number of seconds"}},
+    {"a none dirty-max=1 dirty-max=2", {":1:20: \"dirty-max\" stands twice"}},
+    {"a none dirty-mx=1", {"\"dirty-mx\" is no setting", "did you mean \"dirty-max\"?"}},
+    {"a unsafe dirty-max=1M dirty-limit=2M", {":1:23: dirty-max=1M is less than", "=2M"}},
     {"\"a none", {":1:1: this double quote is not closed"}},
     {"a no\"ne", {":1:5: this double quote is not closed"}},
     {"a none \"", {":1:8: this double quote is not closed"}},
