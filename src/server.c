@@ -211,6 +211,7 @@ static int start_fs(struct server *s)
 	struct fs_config config = {.source_fd = s->source_fd,
 				   .switches = s->options->switches,
 				   .rules = rules_ref(s->options->parsed_rules),
+				   .limits = s->options->budget,
 				   .modes_by_root = s->options->modes_by == MODES_BY_ROOT,
 				   .caps = s->caps,
 				   .engine = s->engine,

@@ -29,6 +29,19 @@ static const struct choice modes_by_choices[] = {
     {NULL, 0, false},
 };
 
+static const struct choice on_close_choices[] = {
+    {"flush", ON_CLOSE_FLUSH, false},
+    {"none", ON_CLOSE_NONE, false},
+    {NULL, 0, false},
+};
+
+static const struct choice after_crash_choices[] = {
+    {"refuse", AFTER_CRASH_REFUSE, false},
+    {"trust", AFTER_CRASH_TRUST, false},
+    {"rollback", AFTER_CRASH_ROLLBACK, false},
+    {NULL, 0, false},
+};
+
 static const struct choice engine_choices[] = {
     {"auto", ENGINE_AUTO, false},
     {"uring", ENGINE_URING, false},
@@ -56,6 +69,7 @@ static const struct choice capability_choices[] = {
 #define AS_CHOICE(field, choices_) FIELD(type_choice, field), .choices = (choices_)
 #define AS_COUNT(field, least_, most_) FIELD(type_count, field), .least = (least_), .most = (most_)
 #define AS_SECONDS(field) FIELD(type_seconds, field)
+#define AS_SIZE(field) FIELD(type_size, field)
 #define AS_TEXT(field) FIELD(type_text, field)
 #define AS_RULES(field) FIELD(type_rules, field)
 #define AS_MODE(field) FIELD(type_mode, field)
@@ -143,6 +157,18 @@ static int refuse_contradiction(const struct options *o, struct refusal *r)
 		      "mode %s means cache.no-flush=on, which contradicts cache.writeback=off "
 		      "(%s): choose another mode or leave the switch out",
 		      mode, reason);
+}
+
+int options_check_limits(const struct budget_limits *l, struct refusal *r)
+{
+	struct size_text limit, max;
+
+	if (limits_valid(l))
+		return 0;
+	return refuse(r,
+		      "dirty-max=%s is less than dirty-limit=%s, so writers would wait before "
+		      "write-back starts: give a larger dirty-max, or leave dirty-limit out",
+		      size_render(l->dirty_max, &max), size_render(l->dirty_limit, &limit));
 }
 
 int options_resolve_mode(struct options *o, struct refusal *r)
@@ -320,5 +346,7 @@ int options_parse_string(struct options *o, const char *string, char *err, size_
 	struct refusal r = {.buf = err, .size = errsize};
 	int error = options_parse_items(o, string, &r);
 
+	if (!error)
+		error = options_check_limits(&o->budget, &r);
 	return error ? error : options_resolve_mode(o, &r);
 }

@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "base/log.h"
+#include "config/limits.h"
 #include "config/mode.h"
 #include "config/options_table.h"
 
@@ -25,6 +26,12 @@ enum engine_kind { ENGINE_AUTO, ENGINE_URING, ENGINE_THREADS, ENGINE_NULL };
 
 /* Who may set the mode of a file, or trust it: its owner (and root), or root only. */
 enum modes_by { MODES_BY_OWNER, MODES_BY_ROOT };
+
+/* unsafe: what happens at the last close for writing. */
+enum on_close { ON_CLOSE_FLUSH, ON_CLOSE_NONE };
+
+/* unsafe: what a mount does about data that was unflushed when the host went down. */
+enum after_crash { AFTER_CRASH_REFUSE, AFTER_CRASH_TRUST, AFTER_CRASH_ROLLBACK };
 
 /* What an option that may be repeated was given, in order; owned. */
 struct string_list {
@@ -68,6 +75,11 @@ struct options {
 				       * owned, NULL: none */
 	struct string_list rule_list; /* PATTERN=MODE each, each of them valid */
 	enum modes_by modes_by;
+
+	struct budget_limits budget; /* of files to which no rule gives other ones */
+	enum on_close on_close;
+	enum after_crash after_crash;
+	unsigned int checkpoint; /* seconds, 0: none */
 
 	enum kernel_path kernel_path;
 	enum engine_kind engine;

@@ -161,6 +161,8 @@ int options_parse_args(struct options *o, int argc, char *const argv[], char *er
 		return error;
 	error = walk_arguments(o, strings, &r);
 	if (!error)
+		error = options_check_limits(&o->budget, &r);
+	if (!error)
 		error = options_resolve_mode(o, &r);
 	if (error)
 		return error;

@@ -50,7 +50,7 @@ struct option_type {
 };
 
 extern const struct option_type type_flag, type_switch, type_choice, type_count, type_seconds,
-    type_text, type_mode, type_mask, type_rules;
+    type_size, type_text, type_mode, type_mask, type_rules;
 
 static inline void *option_field(const struct option_row *row, struct options *o)
 {
@@ -69,6 +69,9 @@ int options_parse_items(struct options *o, const char *string, struct refusal *r
 
 /* SWITCHES is what results in O; refuses a contradiction. */
 int options_resolve_mode(struct options *o, struct refusal *r);
+
+/* Refuses limits of which the one makes the other pointless. */
+int options_check_limits(const struct budget_limits *l, struct refusal *r);
 
 /* cache or one of its switches */
 static inline bool option_concerns_mode(enum option_id id)

@@ -80,11 +80,29 @@ static int resolve_running_mode(const struct options *running, struct options *w
 	return options_resolve_mode(wanted, r);
 }
 
+/* What is given now must go with what is not. */
+static int check_limits(const struct options *running, const struct options *wanted,
+			struct refusal *r)
+{
+	struct budget_limits l = running->budget;
+	unsigned given = 0;
+
+#define GIVEN(id, field, name)                                                                     \
+	if (options_given(wanted, OPTION_##id))                                                    \
+		given |= LIMIT_##id;
+	BUDGET_LIMITS(GIVEN)
+#undef GIVEN
+	limits_replace(&l, &wanted->budget, given);
+	return options_check_limits(&l, r);
+}
+
 int options_remount(struct options *running, struct options *wanted, char *err, size_t errsize)
 {
 	struct refusal r = {.buf = err, .size = errsize};
 	int error = options_remountable_diff(running, wanted, NULL, err, errsize);
 
+	if (!error)
+		error = check_limits(running, wanted, &r);
 	if (!error)
 		error = resolve_running_mode(running, wanted, &r);
 	if (error)

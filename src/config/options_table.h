@@ -19,6 +19,7 @@
  *	AS_CHOICE(field, choices)	enum, one of an array of struct choice
  *	AS_COUNT(field, least, most)	unsigned int, whole number
  *	AS_SECONDS(field)		double, decimal fraction
+ *	AS_SIZE(field)			uint64_t, bytes, with K, M, G or T
  *	AS_TEXT(field)			char *, anything but nothing
  *	AS_RULES(field)			struct string_list, a rule; repeated, it adds
  *	AS_MODE(field)			struct switches, name of a cache mode
@@ -41,6 +42,19 @@
 	  "one such rule; may be repeated; these stand before the file's")                         \
 	X(MODES_BY, "modes-by", AS_CHOICE(modes_by, modes_by_choices), CHANGES, "owner|root",      \
 	  "owner", "who may set a file's mode: its owner, or root only")                           \
+	X(DIRTY_LIMIT, "dirty-limit", AS_SIZE(budget.dirty_limit), CHANGES, "SIZE", "0",           \
+	  "write-back starts when a file has more unflushed data; 0: no limit")                    \
+	X(DIRTY_MAX, "dirty-max", AS_SIZE(budget.dirty_max), CHANGES, "SIZE", "0",                 \
+	  "a file's writers wait while it has more unflushed data; 0: no limit")                   \
+	X(DIRTY_AGE, "dirty-age", AS_SECONDS(budget.dirty_age), CHANGES, "SECONDS", "0",           \
+	  "write-back starts when a file has older unflushed data; 0: no limit")                   \
+	X(ON_CLOSE, "on-close", AS_CHOICE(on_close, on_close_choices), CHANGES, "flush|none",      \
+	  "flush", "unsafe: at the last close for writing a file is flushed in the background")    \
+	X(AFTER_CRASH, "after-crash", AS_CHOICE(after_crash, after_crash_choices), FIXED,          \
+	  "refuse|trust|rollback", "refuse",                                                       \
+	  "unsafe: what is done with files whose data was unflushed when the host went down")      \
+	X(CHECKPOINT, "checkpoint", AS_COUNT(checkpoint, 0, 1000000), CHANGES, "SECONDS", "0",     \
+	  "unsafe: how often a state to go back to after a crash is kept; 0: never")               \
 	X(KERNEL_PATH, "kernel-path", AS_CHOICE(kernel_path, kernel_path_choices), FIXED,          \
 	  "auto|always|never", "auto",                                                             \
 	  "may the kernel do reads and writes without the daemon where the mode allows it")        \

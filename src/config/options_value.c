@@ -8,10 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config/limits.h"
 #include "config/suggest.h"
-
-#define SECONDS_MOST UINT64_C(1000000000)
-#define NANOSECONDS UINT64_C(1000000000)
 
 void text_add(struct text *t, const char *fmt, ...)
 {
@@ -167,22 +165,6 @@ static void render_choice(const struct option_row *row, const void *field, struc
 			text_add(t, "%s", c->name);
 }
 
-/* Decimal digits only, at least one; MOST limits the value. *END is behind them. */
-static bool read_digits(const char *digits, uint64_t most, uint64_t *value, const char **end)
-{
-	const char *p = digits;
-	uint64_t n = 0;
-
-	for (; *p >= '0' && *p <= '9'; p++) {
-		n = n * 10 + (uint64_t)(*p - '0');
-		if (n > most)
-			return false;
-	}
-	*value = n;
-	*end = p;
-	return p != digits;
-}
-
 static int parse_count(const struct option_row *row, void *field, const char *value,
 		       struct refusal *r)
 {
@@ -190,7 +172,8 @@ static int parse_count(const struct option_row *row, void *field, const char *va
 	uint64_t count;
 	const char *end;
 
-	if (!read_digits(value, row->most, &count, &end) || *end || count < row->least)
+	if (!digits_parse(value, strlen(value), row->most, &count, &end) || *end ||
+	    count < row->least)
 		return refuse(r, "option \"%s\": %s is not a whole number from %u to %u", row->name,
 			      quote_string(&q, value), row->least, row->most);
 	*(unsigned int *)field = (unsigned int)count;
@@ -203,34 +186,13 @@ static void render_count(const struct option_row *row, const void *field, struct
 	text_add(t, "%u", *(const unsigned int *)field);
 }
 
-/* ".5", "5.", "0.5", to the nanosecond; by hand, for strtod(3) takes hexadecimals, "nan", and the
- * locale's comma. */
-static bool read_seconds(const char *value, uint64_t *nanoseconds)
-{
-	uint64_t whole = 0, unit = NANOSECONDS, fraction = 0;
-	const char *p = value;
-
-	if (*p != '.' && !read_digits(p, SECONDS_MOST, &whole, &p))
-		return false;
-	if (*p == '.') {
-		if (p == value && p[1] == '\0')
-			return false;
-		for (p++; *p >= '0' && *p <= '9' && unit > 1; p++) {
-			unit /= 10;
-			fraction += unit * (uint64_t)(*p - '0');
-		}
-	}
-	*nanoseconds = whole * NANOSECONDS + fraction;
-	return *p == '\0' && *nanoseconds <= SECONDS_MOST * NANOSECONDS;
-}
-
 static int parse_seconds(const struct option_row *row, void *field, const char *value,
 			 struct refusal *r)
 {
 	uint64_t nanoseconds;
 	struct quoted q;
 
-	if (!read_seconds(value, &nanoseconds))
+	if (!seconds_parse(value, strlen(value), &nanoseconds))
 		return refuse(r,
 			      "option \"%s\": %s is not a number of seconds from 0 to 1000000000, "
 			      "such as 1 or 0.25",
@@ -252,6 +214,27 @@ static void render_seconds(const struct option_row *row, const void *field, stru
 	for (; fraction % 10 == 0; fraction /= 10)
 		digits--;
 	text_add(t, ".%0*llu", digits, (unsigned long long)fraction);
+}
+
+static int parse_size(const struct option_row *row, void *field, const char *value,
+		      struct refusal *r)
+{
+	struct quoted q;
+
+	if (!size_parse(value, strlen(value), field))
+		return refuse(r,
+			      "option \"%s\": %s is not a size: give bytes, or a number with K, M, "
+			      "G or T behind it, such as 64M (0: none)",
+			      row->name, quote_string(&q, value));
+	return 0;
+}
+
+static void render_size(const struct option_row *row, const void *field, struct text *t)
+{
+	struct size_text size;
+
+	(void)row;
+	text_add(t, "%s", size_render(*(const uint64_t *)field, &size));
 }
 
 static int parse_text(const struct option_row *row, void *field, const char *value,
@@ -359,6 +342,7 @@ TYPE(switch, bool);
 TYPE(choice, int);
 TYPE(count, unsigned int);
 TYPE(seconds, double);
+TYPE(size, uint64_t);
 TYPE(mode, struct switches);
 TYPE(mask, unsigned int);
 const struct option_type type_text = {.takes_value = true,

@@ -17,6 +17,7 @@ struct entry {
 struct rules {
 	atomic_uint users;
 	size_t count, room;
+	bool limit;
 	struct entry *entries;
 };
 
@@ -49,6 +50,11 @@ void rules_unref(struct rules *r)
 size_t rules_count(const struct rules *r)
 {
 	return r ? r->count : 0;
+}
+
+bool rules_limit(const struct rules *r)
+{
+	return r && r->limit;
 }
 
 static size_t name_offset(const char *path, size_t len)
@@ -99,6 +105,7 @@ int rules_add(struct rules *r, const struct rule *rule, struct pattern *pattern)
 		r->entries = entries;
 		r->room = room;
 	}
+	r->limit = r->limit || rule->limits_given;
 	r->entries[r->count++] = (struct entry){.rule = *rule, .pattern = pattern};
 	return 0;
 }

@@ -2,7 +2,7 @@
 /*
  * Rules: which files have which cache mode, by their path under the mount. First match wins.
  *
- * Text, one rule a line: PATTERN MODE [SWITCH=on|off ...]. `*`, `?` and `[...]` do not cross a
+ * Text, one rule a line: PATTERN MODE [SETTING=VALUE ...]. `*`, `?` and `[...]` do not cross a
  * slash, `**` does; a pattern without a slash is matched against the file's name in any directory.
  * A backslash quotes the next character (a space too); double quotes quote spaces and '#'. All of
  * it: cachefs.rules(5).
@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "config/limits.h"
 #include "config/mode.h"
 
 /* Bytes of a line, and of a rules file, at most. */
@@ -26,7 +27,9 @@ struct rules;
 /* What a rule says of a file. */
 struct rule {
 	struct switches switches;
-	unsigned line; /* in the rules file, from 1; 0: given with rule= */
+	struct budget_limits limits;
+	unsigned limits_given; /* which of them, of enum limit_mask; the others are the mount's */
+	unsigned line;	       /* in the rules file, from 1; 0: given with rule= */
 };
 
 /*
@@ -53,6 +56,8 @@ void rules_unref(struct rules *r);
 
 /* R may be NULL: no rules. */
 size_t rules_count(const struct rules *r);
+/* Does any of them give limits? */
+bool rules_limit(const struct rules *r);
 
 /*
  * The first rule that matches PATH (relative, without a leading slash), or NULL; it lives as long

@@ -146,24 +146,52 @@ static int parse_on_off(void *field, const char *value, size_t len)
 	return 0;
 }
 
+static int parse_size(void *field, const char *value, size_t len)
+{
+	return size_parse(value, len, field) ? 0 : -EINVAL;
+}
+
+static int parse_seconds(void *field, const char *value, size_t len)
+{
+	uint64_t nanoseconds;
+
+	if (!seconds_parse(value, len, &nanoseconds))
+		return -EINVAL;
+	*(double *)field = (double)nanoseconds / (double)NANOSECONDS;
+	return 0;
+}
+
 #define SWITCH(name_, field_)                                                                      \
 	{                                                                                          \
 		.name = (name_), .values = "on or off", .parse = parse_on_off,                     \
 		.offset = offsetof(struct rule, switches.field_),                                  \
 	}
 
+#define LIMIT(id_, name_, field_, values_, parse_)                                                 \
+	{                                                                                          \
+		.name = (name_), .values = (values_), .parse = (parse_),                           \
+		.offset = offsetof(struct rule, limits.field_), .limit = LIMIT_##id_,              \
+	}
+#define SIZE_VALUES "a size, such as 64M (0: none)"
+#define SECONDS_VALUES "a number of seconds from 0 (none) to 1000000000"
+
 /* What may stand behind the mode, as NAME=VALUE. */
 static const struct setting {
 	const char *name;
 	const char *values; /* for people */
 	int (*parse)(void *field, const char *value, size_t len);
-	size_t offset; /* of the field in struct rule */
+	size_t offset;	/* of the field in struct rule */
+	unsigned limit; /* of enum limit_mask; 0: a switch */
 } settings[] = {
     SWITCH("cache.direct", direct),
     SWITCH("cache.writeback", writeback),
     SWITCH("cache.no-flush", no_flush),
+    LIMIT(DIRTY_LIMIT, "dirty-limit", dirty_limit, SIZE_VALUES, parse_size),
+    LIMIT(DIRTY_MAX, "dirty-max", dirty_max, SIZE_VALUES, parse_size),
+    LIMIT(DIRTY_AGE, "dirty-age", dirty_age, SECONDS_VALUES, parse_seconds),
 };
 #define SETTINGS (sizeof(settings) / sizeof(settings[0]))
+#define SWITCHES 3
 
 static int unknown_setting(const struct source *s, size_t at, const char *name, size_t len)
 {
@@ -176,7 +204,7 @@ static int unknown_setting(const struct source *s, size_t at, const char *name, 
 		text_add(&names, "%s%s", i ? ", " : "", settings[i].name);
 		suggest_offer(&near, settings[i].name);
 	}
-	return fault_unknown(s, at, "switch", &near, &names);
+	return fault_unknown(s, at, "setting", &near, &names);
 }
 
 /* GIVEN: bits of the settings that stood before. */
@@ -199,6 +227,7 @@ static int parse_setting(const struct source *s, const struct word *w, struct ru
 			return fault(s, w->at, "\"%s\" stands twice in this rule: leave one out",
 				     row->name);
 		*given |= 1u << i;
+		rule->limits_given |= row->limit;
 		equals++;
 		if (row->parse((char *)rule + row->offset, equals, w->len - name_len - 1) == 0)
 			return 0;
@@ -208,9 +237,23 @@ static int parse_setting(const struct source *s, const struct word *w, struct ru
 	return unknown_setting(s, w->at, text, name_len);
 }
 
+/* AT: where the last of them stands. */
+static int check_limits(const struct source *s, size_t at, const struct rule *rule)
+{
+	struct size_text limit, max;
+
+	if (limits_valid(&rule->limits))
+		return 0;
+	return fault(s, at,
+		     "dirty-max=%s is less than dirty-limit=%s, so writers would wait before "
+		     "write-back starts: give a larger dirty-max, or leave dirty-limit out",
+		     size_render(rule->limits.dirty_max, &max),
+		     size_render(rule->limits.dirty_limit, &limit));
+}
+
 static int parse_settings(const struct source *s, size_t pos, struct rule *rule)
 {
-	size_t contradiction = 0;
+	size_t contradiction = 0, last = 0;
 	unsigned given = 0;
 	struct word w;
 	int more;
@@ -223,6 +266,7 @@ static int parse_settings(const struct source *s, size_t pos, struct rule *rule)
 			return err;
 		if (valid)
 			contradiction = w.at;
+		last = w.at;
 	}
 	if (more < 0)
 		return more;
@@ -231,7 +275,7 @@ static int parse_settings(const struct source *s, size_t pos, struct rule *rule)
 			     "cache.writeback=off and cache.no-flush=on contradict each other (no "
 			     "write may wait in a cache, yet no flush may write it out): choose "
 			     "another mode or leave a switch out");
-	return 0;
+	return check_limits(s, last, rule);
 }
 
 static int parse_mode(const struct source *s, const struct word *w, struct rule *rule)
@@ -245,7 +289,7 @@ static int parse_mode(const struct source *s, const struct word *w, struct rule 
 		return 0;
 	if (s->name && memchr(s->text + w->at, '=', w->len))
 		return fault(s, w->at, "a mode must stand before %s, as in \"PATTERN none %s=on\"",
-			     quote(&q, s->text + w->at, w->len), settings[SETTINGS - 1].name);
+			     quote(&q, s->text + w->at, w->len), settings[SWITCHES - 1].name);
 	suggest_begin(&near, s->text + w->at, w->len);
 	for (size_t i = 0; i < cache_modes_count; i++) {
 		text_add(&names, "%s%s", i ? ", " : "", cache_modes[i].name);

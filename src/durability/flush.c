@@ -43,17 +43,22 @@ int flush_writeback_error(int fd)
 }
 
 /* A backing that cannot sync at all has lost nothing. */
-static void latch_unless_unsupported(struct flush_state *f, int err)
+void flush_latch_error(struct flush_state *f, int error)
 {
-	if (err && err != -EINVAL && err != -EROFS && err != -ESPIPE)
-		flush_latch(f, err);
+	if (error && error != -EINVAL && error != -EROFS && error != -ESPIPE)
+		flush_latch(f, error);
+}
+
+void flush_check(struct flush_state *f, int fd)
+{
+	flush_latch_error(f, writeback_error(fd));
 }
 
 int flush_sync(struct flush_state *f, const struct engine *e, int fd, bool datasync)
 {
 	int err = e->sync(fd, datasync);
 
-	latch_unless_unsupported(f, err);
+	flush_latch_error(f, err);
 	return flush_error(f) ? flush_error(f) : err;
 }
 
@@ -64,7 +69,7 @@ int flush_file(struct flush_state *f, struct file_stats *stats, const struct eng
 	int err;
 
 	if (action == FLUSH_DROP) {
-		latch_unless_unsupported(f, flush_writeback_error(fd));
+		flush_check(f, fd);
 		flush_count_write(stats, false, 0);
 		return flush_error(f);
 	}

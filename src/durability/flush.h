@@ -42,6 +42,11 @@ int flush_writeback_error(int fd);
 
 /* The backing reported ERROR (negative errno) where data may have been lost. */
 void flush_latch(struct flush_state *f, int error);
+/* The same for one that may only mean that FD's backing cannot do what was asked; 0 does nothing.
+ */
+void flush_latch_error(struct flush_state *f, int error);
+/* Latches what write-back has reported since FD was opened, or last asked. Does not block. */
+void flush_check(struct flush_state *f, int fd);
 /* 0 or the latched error as a negative errno. */
 int flush_error(struct flush_state *f);
 

@@ -314,6 +314,7 @@ ssize_t fs_copy_file_range(struct fs *fs, uint64_t fh_in, uint64_t off_in, uint6
 			   uint64_t off_out, uint64_t len, unsigned flags, bool kill_priv)
 {
 	struct handle *in = handle_get(fs, fh_in), *out = handle_get(fs, fh_out);
+	struct budget_file *budget;
 	struct claim claim;
 	ssize_t n;
 
@@ -325,9 +326,17 @@ ssize_t fs_copy_file_range(struct fs *fs, uint64_t fh_in, uint64_t off_in, uint6
 		return -EINVAL;
 	cap_thread_fsetid(!kill_priv);
 	atomic_store_explicit(&fs->written, true, memory_order_relaxed);
+	len = MIN(len, 0x7ffff000u);
+	budget = atomic_load_explicit(&out->file->budget, memory_order_acquire);
+	if (budget) {
+		len = budget_piece(budget, len);
+		budget_admit_wait(budget, len);
+	}
 	claim_range(out, &claim);
-	n = copy_owned(fs, in, (off_t)off_in, out, (off_t)off_out, MIN(len, 0x7ffff000u));
+	n = copy_owned(fs, in, (off_t)off_in, out, (off_t)off_out, len);
 	iolock_release(&out->file->range, &claim);
+	if (budget)
+		budget_written(budget, len);
 	return n;
 }
 

@@ -153,8 +153,11 @@ int fs_create(const struct fs_config *config, struct fs **out)
 	atomic_store(&fs->switches, switches_pack(config->switches));
 	atomic_store(&fs->modes_by_root, config->modes_by_root);
 	fs->rules = config->rules;
-	err = arena_create("cachefs-nodes", NODES_MAX, sizeof(struct node_record),
-			   sizeof(struct node), &fs->nodes);
+	fs->limits = config->limits;
+	err = budget_create(&fs->budget, config->pool, config->caps.cachestat);
+	if (!err)
+		err = arena_create("cachefs-nodes", NODES_MAX, sizeof(struct node_record),
+				   sizeof(struct node), &fs->nodes);
 	if (!err)
 		err = arena_create("cachefs-handles", HANDLES_MAX, sizeof(struct handle_record),
 				   sizeof(struct handle), &fs->handles);
@@ -176,6 +179,12 @@ int fs_create(const struct fs_config *config, struct fs **out)
 	}
 	*out = fs;
 	return 0;
+}
+
+void fs_stop_limits(struct fs *fs)
+{
+	if (fs)
+		budget_stop(fs->budget);
 }
 
 /* Handles whose RELEASE never came, as after an unmount. */
@@ -202,6 +211,7 @@ void fs_destroy(struct fs *fs)
 	sync_attr_destroy(atomic_load(&fs->sync_attr));
 	private_dir_destroy(fs->own);
 	rules_unref(fs->rules);
+	budget_destroy(fs->budget);
 	if (fs->nodes)
 		node_table_destroy(fs);
 	arena_destroy(fs->handles);
@@ -219,6 +229,7 @@ void fs_destroy(struct fs *fs)
 
 void fs_stop(struct fs *fs)
 {
+	fs_stop_limits(fs);
 	checkpointer_stop(fs->checkpointer);
 	unsafe_stop(fs->unsafe);
 }

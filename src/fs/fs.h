@@ -16,9 +16,11 @@
 #include <sys/statfs.h>
 
 #include "cachefs.h"
+#include "config/limits.h"
 #include "config/mode.h"
 #include "durability/private_dir.h"
 #include "fs/lock.h"
+#include "durability/budget.h"
 #include "loop/loop.h"
 #include "loop/pool.h"
 #include "engine/engine.h"
@@ -38,11 +40,12 @@ struct status_mount;
 struct fs_config {
 	int source_fd; /* O_PATH, of the backing directory; owned by the fs after fs_create() */
 	struct switches switches;
-	struct rules *rules; /* NULL: none; owned by the fs after fs_create() */
-	bool modes_by_root;  /* only root may set modes */
+	struct rules *rules;	     /* NULL: none; owned by the fs after fs_create() */
+	struct budget_limits limits; /* of files to which no rule gives other ones */
+	bool modes_by_root;	     /* only root may set modes */
 	/* cache.no-flush=on */
-	bool flush_on_close;	/* in the background, when the last writer closes */
-	bool trust_after_crash; /* files whose data may be lost are served all the same */
+	bool flush_on_close;	   /* in the background, when the last writer closes */
+	bool trust_after_crash;	   /* files whose data may be lost are served all the same */
 	bool rollback_after_crash; /* or put back to their last checkpoint */
 	unsigned checkpoint;	   /* seconds, 0: none */
 	struct capabilities caps;
@@ -96,6 +99,8 @@ struct fs_opened {
 };
 
 int fs_create(const struct fs_config *config, struct fs **out);
+/* No writer is held up by limits any more: before the pool ends. NULL does nothing. */
+void fs_stop_limits(struct fs *fs);
 /* Everything closed and freed; no request may be running. */
 void fs_destroy(struct fs *fs);
 
@@ -138,6 +143,8 @@ struct fs_switched {
 
 /* Other rules (consumed), for open files too. */
 void fs_set_rules(struct fs *fs, struct rules *rules, struct fs_switched *s);
+/* Other limits for the mount, for open files too. May block. */
+void fs_set_limits(struct fs *fs, const struct budget_limits *limits);
 /* A copy to be given back with rules_unref(), or NULL. */
 struct rules *fs_rules(struct fs *fs);
 /* Only root may set modes, or also the file's owner. */
@@ -323,6 +330,8 @@ struct fs_io {
 	struct handle *handle;
 	uint64_t start; /* CLOCK_MONOTONIC, nanoseconds */
 	struct claim claim;
+	struct budget_file *budget; /* write: NULL where there are no limits */
+	struct budget_wait wait;
 	struct pool_job job;
 	struct engine_io eio;
 	unsigned epoch;

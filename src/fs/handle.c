@@ -153,6 +153,7 @@ static struct file *file_new(struct fs *fs, struct node *n)
 	f->mode = f->wanted = fs_mode_of(fs, n);
 	if (n->close_error)
 		flush_latch(&f->flush, -n->close_error);
+	fs_limits_of(fs, n, &f->limits);
 	file_dio_init(fs, f);
 	iolock_init(&f->range);
 	pthread_mutex_init(&f->lock, NULL);
@@ -163,6 +164,7 @@ static void file_free(struct fs *fs, struct file *f)
 {
 	if (f->backing_id > 0)
 		fs->config.backing_close(fs->config.backing_arg, f->backing_id);
+	budget_file_destroy(atomic_load(&f->budget));
 	path_fd_put(&f->path);
 	iolock_destroy(&f->range);
 	pthread_mutex_destroy(&f->lock);
@@ -261,7 +263,7 @@ static int backing_open(struct fs *fs, int fd, uid_t uid)
  */
 static struct plan file_plan(struct fs *fs, struct file *f, struct handle *h, uid_t uid)
 {
-	struct plan plan = fs_plan(fs, f->mode.switches, h->rec->client_flags);
+	struct plan plan = file_plan_open(fs, f, h->rec->client_flags);
 
 	if (!f->backing_id) {
 		f->backing_id = plan.backing_id ? backing_open(fs, h->fd, uid) : -EOPNOTSUPP;
@@ -345,6 +347,8 @@ int handle_create_file(struct fs *fs, struct node *n, int fd, int client_flags, 
 		file_put(fs, f);
 		return err;
 	}
+	if (h->can_write)
+		file_limits_apply(fs, f);
 	count_open(f, client_flags);
 	if (h->plan.kernel_sync && file_sync_changed(fs, f)) { /* the daemon does it, then */
 		h->plan.kernel = h->plan.kernel_sync = false;
@@ -386,6 +390,8 @@ void handle_destroy(struct fs *fs, struct handle *h)
 		if (h->plan.kernel_sync)
 			file_sync_changed(fs, f);
 		unsafe_closed(fs, f, h, &h->fd);
+		if (h->can_write)
+			file_limits_apply(fs, f);
 	}
 	report_free(h->report);
 	cleanup_fd(&h->fd);

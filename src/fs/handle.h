@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "cachefs.h"
+#include "durability/budget.h"
 #include "durability/flush.h"
 #include "fs/lock.h"
 #include "fs/node.h"
@@ -40,6 +41,10 @@ struct file {
 	 * kernel path cannot follow. lock
 	 */
 	struct file_mode mode, wanted;
+	struct budget_limits limits;  /* of its names' rules and the mount. lock */
+	struct budget_limits applied; /* of LIMITS, what is in force. lock */
+	/* NULL until it needs one: cached, with limits, open for writing. Set once, with lock. */
+	_Atomic(struct budget_file *) budget;
 	bool sync_attr;		 /* we set the inode's sync attribute; a CLAIM_GATE on range */
 	unsigned opens;		 /* the node's shard */
 	unsigned unsafe_writers; /* handles that are `unsafe`; fs->unsafe's lock */

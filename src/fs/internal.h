@@ -31,6 +31,8 @@ struct fs {
 	pthread_mutex_t tree;	    /* node->parent, node->name, node->others */
 	pthread_mutex_t rules_lock; /* rules, the pointer */
 	struct rules *rules;
+	struct budget_limits limits; /* of files to which no rule gives other ones. rules_lock */
+	struct budget *budget;
 	atomic_uint mode_epoch;	   /* counts changes of what modes are made from */
 	atomic_bool modes_by_root; /* only root may set modes */
 	struct iolock changes;	   /* one change of modes at a time; before a file's range */
@@ -60,6 +62,16 @@ struct fd_path fs_fd_path(int fd);
 int fs_statx_fd(int fd, struct statx *st);
 /* Inode numbers of other subvolumes (btrfs) are kept apart from the root's. */
 void fs_fix_ino(struct fs *fs, struct statx *st);
+
+/* budget.c: the limits that hold for N. May block. */
+void fs_limits_of(struct fs *fs, struct node *n, struct budget_limits *out);
+/* F's names, rules, mode or writers have changed: its limits follow. May block. */
+void file_limits_update(struct fs *fs, struct file *f);
+void file_limits_apply(struct fs *fs, struct file *f);
+/* With F->lock held: must its writers be held up, so that the daemon must serve it? */
+bool file_holds_writers(const struct file *f);
+/* The plan for one more open of F. With F->lock held. */
+struct plan file_plan_open(const struct fs *fs, const struct file *f, int client_flags);
 
 /* The plan for one more open of a file with switches SW. */
 struct plan fs_plan(const struct fs *fs, struct switches sw, int client_flags);

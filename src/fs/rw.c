@@ -282,6 +282,8 @@ static void write_finish(struct fs_io *io, ssize_t result)
 	struct file *f = io->handle->file;
 
 	iolock_release(&f->range, &io->claim);
+	if (io->budget)
+		budget_written(io->budget, io->len);
 	if (result == -EIO)
 		flush_latch(&f->flush, -EIO);
 	if (io->page_cache || result <= 0 || !atomic_load(&f->fuse_pages)) {
@@ -387,6 +389,16 @@ static void write_owned(struct fs_io *io)
 	write_finish(io, result);
 }
 
+static void admitted_job(struct pool_job *job)
+{
+	write_claim(container_of(job, struct fs_io, job));
+}
+
+static void write_admitted(struct budget_wait *w)
+{
+	resume_on_pool(container_of(w, struct fs_io, wait), admitted_job);
+}
+
 void fs_write(struct fs_io *io)
 {
 	struct handle *h = handle_get(io->fs, io->fh);
@@ -399,5 +411,10 @@ void fs_write(struct fs_io *io)
 	io->whole = false;
 	count_arrival(io, STATS_unaligned_writes);
 	atomic_store_explicit(&io->fs->written, true, memory_order_relaxed);
+	/* before the claim: who waits for room must not be in the way of others */
+	io->budget = atomic_load_explicit(&h->file->budget, memory_order_acquire);
+	io->wait.resume = write_admitted;
+	if (io->budget && !budget_admit(io->budget, io->len, &io->wait))
+		return;
 	write_claim(io);
 }

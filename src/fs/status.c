@@ -75,12 +75,12 @@ static enum cachefs_kernel_path kernel_path_of(struct fs *fs, struct file *f,
 		if (h->plan.kernel)
 			return CACHEFS_KERNEL_PATH_USED;
 		any = true;
-		plan = plan_open(sw, c->kernel_path, h->rec->client_flags, &c->caps);
+		plan = file_plan_open(fs, f, h->rec->client_flags);
 		meant = meant || plan.kernel;
 	}
 	if (!any)
 		return CACHEFS_KERNEL_PATH_CLOSED;
-	if (c->kernel_path == KERNEL_PATH_NEVER)
+	if (c->kernel_path == KERNEL_PATH_NEVER || file_holds_writers(f))
 		return CACHEFS_KERNEL_PATH_NEVER;
 	if (!c->caps.kernel_path)
 		return CACHEFS_KERNEL_PATH_UNAVAILABLE;

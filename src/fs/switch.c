@@ -14,7 +14,7 @@
 /* What the kernel was told at the open stays as it is. */
 static struct plan replan(struct fs *fs, const struct file *f, const struct handle *h)
 {
-	struct plan plan = fs_plan(fs, f->mode.switches, h->rec->client_flags);
+	struct plan plan = file_plan_open(fs, f, h->rec->client_flags);
 
 	plan.kernel = h->plan.kernel;
 	plan.kernel_sync = h->plan.kernel && plan.sync_metadata && h->can_write;
@@ -169,6 +169,7 @@ int file_update(struct fs *fs, struct file *f, bool *switched)
 	if (err > 0)
 		err = file_barrier(fs, f);
 	iolock_release(&f->range, &gate);
+	file_limits_update(fs, f);
 	return err;
 }
 
@@ -226,6 +227,7 @@ void file_update_soon(struct fs *fs, struct file *f)
 	if (err > 0 && !b)
 		file_barrier(fs, f);
 	iolock_release(&f->range, &gate);
+	file_limits_update(fs, f);
 	if (err <= 0 || !b) {
 		free(b);
 		file_put(fs, f);

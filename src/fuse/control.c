@@ -141,6 +141,7 @@ static int remount_to(struct session *s, struct options *wanted, struct rules *r
 	}
 	log_level_set(o->log_level);
 	fs_set_modes_by(s->fs, o->modes_by == MODES_BY_ROOT);
+	fs_set_limits(s->fs, &o->budget);
 	if (rules)
 		rules_renew(s, rules, &switched);
 	return err;

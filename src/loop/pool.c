@@ -8,7 +8,7 @@
 
 /* 32 blocked writers saturate what a queue of a disk takes; metadata rarely waits for long. */
 static const unsigned lane_threads[LANES] = {
-    [LANE_DATA] = 32, [LANE_FLUSH] = 16, [LANE_META] = 8, [LANE_NOTIFY] = 4};
+    [LANE_DATA] = 32, [LANE_FLUSH] = 16, [LANE_META] = 8, [LANE_NOTIFY] = 4, [LANE_WRITEBACK] = 8};
 
 #define KEYS 256    /* files share a counter when their hashes do: a little unfair, never wrong */
 #define IDLE_KEEP 4 /* threads of a lane that wait without a time limit */

@@ -14,10 +14,11 @@
 #include <stdint.h>
 
 enum lane {
-	LANE_DATA,   /* reads and writes */
-	LANE_FLUSH,  /* fsync and friends, and what waits for them */
-	LANE_META,   /* names and attributes; may take on a caller's credentials */
-	LANE_NOTIFY, /* what waits for the kernel, which may be waiting for the other lanes */
+	LANE_DATA,	/* reads and writes */
+	LANE_FLUSH,	/* fsync and friends, and what waits for them */
+	LANE_META,	/* names and attributes; may take on a caller's credentials */
+	LANE_NOTIFY,	/* what waits for the kernel, which may be waiting for the other lanes */
+	LANE_WRITEBACK, /* starts write-back, which writers and others in the flush lane wait for */
 	LANES
 };
 

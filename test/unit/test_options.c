@@ -72,6 +72,17 @@ static const struct accepted {
     {"rule=/vm/**=none,rules=/r", "cache=writeback,rules=/r,rule=/vm/**=none"},
     {"modes-by=owner", "cache=writeback"},
     {"modes-by=root", "cache=writeback,modes-by=root"},
+    {"dirty-limit=0,dirty-max=0,dirty-age=0", "cache=writeback"},
+    {"dirty-limit=67108864,dirty-max=128m", "cache=writeback,dirty-limit=64M,dirty-max=128M"},
+    {"dirty-limit=1T,dirty-age=.5", "cache=writeback,dirty-limit=1T,dirty-age=0.5"},
+    {"dirty-limit=1T,dirty-limit=1000", "cache=writeback,dirty-limit=1000"},
+    {"dirty-limit=2048T", "cache=writeback,dirty-limit=2048T"},
+    {"dirty-limit=64M,dirty-max=64M", "cache=writeback,dirty-limit=64M,dirty-max=64M"},
+    {"dirty-max=1536K", "cache=writeback,dirty-max=1536K"},
+    {"on-close=flush,after-crash=refuse,checkpoint=0", "cache=writeback"},
+    {"on-close=none", "cache=writeback,on-close=none"},
+    {"after-crash=trust", "cache=writeback,after-crash=trust"},
+    {"after-crash=rollback,checkpoint=30", "cache=writeback,after-crash=rollback,checkpoint=30"},
     {"kernel-path=auto", "cache=writeback"},
     {"kernel-path=always", "cache=writeback,kernel-path=always"},
     {"kernel-path=never", "cache=writeback,kernel-path=never"},
@@ -155,7 +166,22 @@ static const struct refused {
     {"kernel-path=nver", {"\"kernel-path\"", "\"nver\" is not one of", "did you mean \"never\""}},
     {"kernel-path", {"\"kernel-path\" needs a value"}},
     {"kernelpath=auto", {"did you mean \"kernel-path\""}},
-    {"dirty-max=1G", {"unknown option \"dirty-max\""}},
+    {"dirty-mx=1G", {"\"dirty-mx\"", "did you mean \"dirty-max\""}},
+    {"dirty-max", {"\"dirty-max\" needs a value: dirty-max=SIZE"}},
+    {"dirty-max=1MB", {"\"dirty-max\": \"1MB\" is not a size", "64M"}},
+    {"dirty-max=-1", {"\"-1\""}},
+    {"dirty-max=K", {"\"K\""}},
+    {"dirty-max=1.5M", {"\"1.5M\""}},
+    {"dirty-max=0x10", {"\"0x10\""}},
+    {"dirty-limit=1P", {"\"dirty-limit\": \"1P\""}},
+    {"dirty-limit=8388608T", {"\"8388608T\""}},
+    {"dirty-limit=18446744073709551617", {"\"18446744073709551617\""}},
+    {"dirty-limit=64M,dirty-max=32M", {"dirty-max=32M is less than dirty-limit=64M", "larger"}},
+    {"dirty-age=soon", {"\"dirty-age\"", "\"soon\"", "0.25"}},
+    {"on-close=flsh", {"\"on-close\"", "flush, none", "did you mean \"flush\""}},
+    {"after-crash=rolback", {"\"after-crash\"", "did you mean \"rollback\""}},
+    {"checkpoint=0.5", {"\"checkpoint\"", "\"0.5\"", "from 0 to 1000000"}},
+    {"checkpoint=1000001", {"\"1000001\""}},
     {"bad\nname\x1b[31m=1", {"\"bad\\x0aname\\x1b[31m\""}},
     {"cache", {"\"cache\" needs a value", "cache=writeback|writethrough|"}},
     {"cache=", {"\"cache\" needs a value"}},
@@ -298,7 +324,8 @@ Test(options, fields_get_their_values)
 	cr_assert_eq(parse(&o, "engine=null,threads=7,attr-timeout=0.5,entry-timeout=2,"
 			       "negative-timeout=3,exclusive,foreground,log-level=debug,"
 			       "mask-caps=direct-io:cachestat,rules=r,rule=a=none,rule=b=unsafe,"
-			       "modes-by=root"),
+			       "modes-by=root,dirty-limit=1K,dirty-max=2M,dirty-age=1.5,"
+			       "on-close=none,after-crash=trust,checkpoint=5"),
 		     0);
 	cr_assert_eq(o.engine, ENGINE_NULL);
 	cr_assert_eq(o.threads, 7);
@@ -311,6 +338,12 @@ Test(options, fields_get_their_values)
 	cr_assert_str_eq(o.rule_list.items[0], "a=none");
 	cr_assert_str_eq(o.rule_list.items[1], "b=unsafe");
 	cr_assert_eq(o.modes_by, MODES_BY_ROOT);
+	cr_assert_eq(o.budget.dirty_limit, 1 << 10);
+	cr_assert_eq(o.budget.dirty_max, 2 << 20);
+	cr_assert(o.budget.dirty_age == 1.5);
+	cr_assert_eq(o.on_close, ON_CLOSE_NONE);
+	cr_assert_eq(o.after_crash, AFTER_CRASH_TRUST);
+	cr_assert_eq(o.checkpoint, 5);
 	options_free(&o);
 }
 

@@ -20,6 +20,7 @@ static struct lane_size {
     {LANE_FLUSH, 16, 12},
     {LANE_META, 8, 6},
     {LANE_NOTIFY, 4, 3},
+    {LANE_WRITEBACK, 8, 6},
 };
 
 static struct pool *pool;

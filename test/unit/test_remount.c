@@ -63,6 +63,11 @@ static const struct remount {
     {"rule=x=none", "remount,rule=y=none,threads=3", "cache=writeback,rule=x=none", "threads"},
     {"", "remount,modes-by=root", "cache=writeback,modes-by=root", ""},
     {"modes-by=root", "remount,modes-by=owner", "cache=writeback", ""},
+    {"", "remount,dirty-max=64M,dirty-age=2", "cache=writeback,dirty-max=64M,dirty-age=2", ""},
+    {"dirty-limit=1M,dirty-max=64M", "remount,dirty-max=0", "cache=writeback,dirty-limit=1M", ""},
+    {"dirty-limit=2M", "remount,dirty-limit=0,dirty-max=1M", "cache=writeback,dirty-max=1M", ""},
+    {"", "remount,on-close=none,checkpoint=9", "cache=writeback,on-close=none,checkpoint=9", ""},
+    {"", "remount,after-crash=trust", "cache=writeback", "after-crash"},
 };
 
 ParameterizedTestParameters(remount, table)
@@ -288,6 +293,25 @@ static char *read_manual(void)
 			*out++ = *in;
 	*out = '\0';
 	return text;
+}
+
+/* What is given now must go with what is not. */
+Test(remount, limits_that_contradict_each_other)
+{
+	static const char *const pairs[][2] = {{"dirty-limit=2M", "remount,dirty-max=1M"},
+					       {"dirty-max=1M", "remount,dirty-limit=2M"}};
+	struct options running, wanted;
+
+	for (size_t i = 0; i < 2; i++) {
+		cr_assert_eq(parse(&running, pairs[i][0]), 0);
+		cr_assert_eq(parse(&wanted, pairs[i][1]), 0);
+		cr_assert_eq(options_remount(&running, &wanted, err, sizeof(err)), -EINVAL);
+		cr_assert_not_null(strstr(err, "dirty-max=1M is less than dirty-limit=2M"));
+		cr_assert_eq(running.budget.dirty_limit, i ? 0 : 2 << 20);
+		cr_assert_eq(running.budget.dirty_max, i ? 1 << 20 : 0);
+		options_free(&running);
+		options_free(&wanted);
+	}
 }
 
 Test(table, manual_names_every_option_and_mode)

@@ -71,6 +71,33 @@ ParameterizedTest(struct found *row, rules, text)
 	rules_unref(r);
 }
 
+Test(rules, limits)
+{
+	const char *text = "a unsafe dirty-max=64M cache.direct=on dirty-age=0.5\n"
+			   "b unsafe dirty-limit=0\nc unsafe\n";
+	const struct budget_limits mount = {.dirty_limit = 7, .dirty_max = 8, .dirty_age = 9};
+	struct budget_limits l = mount;
+	const struct rule *rule;
+	struct rules *r;
+
+	cr_assert_eq(parse(text, &r), 0, "%s", err);
+	cr_assert(rules_limit(r));
+	rule = rules_match(r, "a");
+	cr_assert(rule->switches.direct);
+	cr_assert_eq(rule->limits_given, LIMIT_DIRTY_MAX | LIMIT_DIRTY_AGE);
+	limits_replace(&l, &rule->limits, rule->limits_given);
+	cr_assert(l.dirty_limit == 7 && l.dirty_max == 64 << 20 && l.dirty_age == 0.5);
+	rule = rules_match(r, "b");
+	l = mount;
+	limits_replace(&l, &rule->limits, rule->limits_given);
+	cr_assert(l.dirty_limit == 0 && l.dirty_max == 8 && l.dirty_age == 9);
+	cr_assert_eq(rules_match(r, "c")->limits_given, 0);
+	rules_unref(r);
+	cr_assert_eq(parse("c unsafe", &r), 0);
+	cr_assert(!rules_limit(r) && !rules_limit(NULL));
+	rules_unref(r);
+}
+
 /* The whole sentence is tested where its words are ours alone. */
 static const struct bad {
 	char text[96], words[3][80];
@@ -81,9 +108,9 @@ static const struct bad {
     {"\r\n  a  7", {"/etc/r:2:6: \"7\" is no mode", "writeback, writethrough, none"}},
     {"a cache.direct=on", {"/etc/r:1:3: a mode must stand before \"cache.direct=on\""}},
     {"a \"none\"", {":1:3: \"\"none\"\" is no mode"}},
-    {"a none direct=on", {":1:8: \"direct\" is no switch", "did you mean \"cache.direct\"?"}},
-    {"a none qqqqqqq=on", {":1:8: \"qqqqqqq\" is no switch: give one of cache.direct, "}},
-    {"a none unsafe", {":1:8: \"unsafe\" is no switch"}},
+    {"a none direct=on", {":1:8: \"direct\" is no setting", "did you mean \"cache.direct\"?"}},
+    {"a none qqqqqqq=on", {":1:8: \"qqqqqqq\" is no setting: give one of cache.direct, "}},
+    {"a none unsafe", {":1:8: \"unsafe\" is no setting"}},
     {"a none cache.direct", {":1:8: \"cache.direct\" needs a value", "on or off"}},
     {"a none cache.direct=", {":1:21: \"cache.direct\": \"\" is not on or off"}},
     {"a none cache.direct=yes", {":1:21: \"cache.direct\": \"yes\" is not on or off"}},
@@ -92,6 +119,12 @@ static const struct bad {
     {"a writethrough cache.no-flush=on", {":1:16: cache.writeback=off and cache.no-flush=on"}},
     {"a unsafe cache.direct=on cache.writeback=off", {":1:26: cache.writeback=off and"}},
     {"a none cache.no-flush=on cache.writeback=off", {":1:26: cache.writeback=off and"}},
+    {"a none dirty-max", {":1:8: \"dirty-max\" needs a value: dirty-max=, then a size"}},
+    {"a none dirty-max=1Q", {":1:18: \"dirty-max\": \"1Q\" is not a size"}},
+    {"a none dirty-age=1s", {":1:18: \"dirty-age\": \"1s\" is not a number of seconds"}},
+    {"a none dirty-max=1 dirty-max=2", {":1:20: \"dirty-max\" stands twice"}},
+    {"a none dirty-mx=1", {"\"dirty-mx\" is no setting", "did you mean \"dirty-max\"?"}},
+    {"a unsafe dirty-max=1M dirty-limit=2M", {":1:23: dirty-max=1M is less than", "=2M"}},
     {"\"a none", {":1:1: this double quote is not closed"}},
     {"a no\"ne", {":1:5: this double quote is not closed"}},
     {"a none \"", {":1:8: this double quote is not closed"}},
@@ -114,7 +147,7 @@ static const struct bad {
     {"a/../b none", {":1:4: in the pattern: no path on the mount has a component"}},
     {"a/.. none", {":1:4: in the pattern: no file on the mount"}},
     {"a\\", {":1:2: in the pattern: a backslash at the end"}},
-    {"a none cache.x\x1b\x01=1", {":1:8: \"cache.x\\x1b\\x01\" is no switch"}},
+    {"a none cache.x\x1b\x01=1", {":1:8: \"cache.x\\x1b\\x01\" is no setting"}},
 };
 
 ParameterizedTestParameters(rules, bad)
