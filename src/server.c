@@ -48,7 +48,7 @@ struct server {
 	pthread_t signals;
 	bool have_signals;
 	atomic_bool ending;
-	atomic_bool told_to_end; /* by a signal: files may be open still */
+	atomic_bool told_to_end;    /* by a signal: files may be open still */
 	pthread_mutex_t shown_lock; /* shown; after session.options_lock */
 	char shown[8192];	    /* the options in force, as last seen */
 };
@@ -134,6 +134,13 @@ static void invalidate(void *arg, uint64_t id, int64_t off, int64_t len)
 	session_invalidate(&s->session, id, off, len);
 }
 
+static void invalidate_entry(void *arg, uint64_t parent, const char *name)
+{
+	struct server *s = arg;
+
+	session_invalidate_entry(&s->session, parent, name);
+}
+
 static void pool_thread_init(enum lane lane)
 {
 	if (lane == LANE_META)
@@ -208,24 +215,29 @@ static void describe(void *arg, struct status_mount *m)
 
 static int start_fs(struct server *s)
 {
-	struct fs_config config = {.source_fd = s->source_fd,
-				   .switches = s->options->switches,
-				   .rules = rules_ref(s->options->parsed_rules),
-				   .limits = s->options->budget,
-				   .modes_by_root = s->options->modes_by == MODES_BY_ROOT,
-				   .caps = s->caps,
-				   .engine = s->engine,
-				   .privileged = s->privileged,
-				   .kernel_path = s->options->kernel_path,
-				   .backing_open = backing_open,
-				   .backing_close = backing_close,
-				   .backing_arg = s,
-				   .page_timeout =
-				       s->options->exclusive ? -1 : s->options->attr_timeout,
-				   .invalidate = invalidate,
-				   .invalidate_arg = s,
-				   .describe = describe,
-				   .describe_arg = s};
+	struct fs_config config = {
+	    .source_fd = s->source_fd,
+	    .switches = s->options->switches,
+	    .rules = rules_ref(s->options->parsed_rules),
+	    .limits = s->options->budget,
+	    .flush_on_close = s->options->on_close == ON_CLOSE_FLUSH,
+	    .trust_after_crash = s->options->after_crash == AFTER_CRASH_TRUST,
+	    .rollback_after_crash = s->options->after_crash == AFTER_CRASH_ROLLBACK,
+	    .checkpoint = s->options->checkpoint,
+	    .modes_by_root = s->options->modes_by == MODES_BY_ROOT,
+	    .caps = s->caps,
+	    .engine = s->engine,
+	    .privileged = s->privileged,
+	    .kernel_path = s->options->kernel_path,
+	    .backing_open = backing_open,
+	    .backing_close = backing_close,
+	    .backing_arg = s,
+	    .page_timeout = s->options->exclusive ? -1 : s->options->attr_timeout,
+	    .invalidate = invalidate,
+	    .invalidate_entry = invalidate_entry,
+	    .invalidate_arg = s,
+	    .describe = describe,
+	    .describe_arg = s};
 	int err = pool_create(&s->pool, pool_thread_init);
 
 	if (err)

@@ -41,8 +41,10 @@ void rules_unref(struct rules *r)
 {
 	if (!r || atomic_fetch_sub(&r->users, 1) != 1)
 		return;
-	for (size_t i = 0; i < r->count; i++)
+	for (size_t i = 0; i < r->count; i++) {
 		free(r->entries[i].pattern);
+		free(r->entries[i].rule.pattern);
+	}
 	free(r->entries);
 	free(r);
 }
@@ -100,6 +102,7 @@ int rules_add(struct rules *r, const struct rule *rule, struct pattern *pattern)
 
 		if (!entries) {
 			free(pattern);
+			free(rule->pattern);
 			return -ENOMEM;
 		}
 		r->entries = entries;

@@ -29,6 +29,7 @@ struct rule {
 	struct switches switches;
 	struct budget_limits limits;
 	unsigned limits_given; /* which of them, of enum limit_mask; the others are the mount's */
+	char *pattern;	       /* owned by the rules; as it matches: without the file's quotes */
 	unsigned line;	       /* in the rules file, from 1; 0: given with rule= */
 };
 

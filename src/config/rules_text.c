@@ -300,7 +300,7 @@ static int parse_mode(const struct source *s, const struct word *w, struct rule 
 
 /* QUOTES: double quotes mean something. */
 static int parse_pattern(const struct source *s, const struct word *w, bool quotes,
-			 struct pattern **out)
+			 struct pattern **out, struct rule *rule)
 {
 	const char *word = s->text + w->at, *text = word;
 	char plain[RULES_LINE_MAX + 1];
@@ -313,6 +313,12 @@ static int parse_pattern(const struct source *s, const struct word *w, bool quot
 		text = plain;
 	}
 	err = pattern_compile(text, len, out, &wrong);
+	if (!err) {
+		rule->pattern = strndup(text, len);
+		if (!rule->pattern)
+			free(*out);
+		return rule->pattern ? 0 : -ENOMEM;
+	}
 	if (err != -EINVAL)
 		return err;
 	if (quotes)
@@ -347,7 +353,7 @@ static int parse_line(const struct source *s, struct rules *r)
 	more = next_word(s, &pos, &pattern_word);
 	if (more <= 0)
 		return more;
-	err = parse_pattern(s, &pattern_word, true, &pattern);
+	err = parse_pattern(s, &pattern_word, true, &pattern, &rule);
 	if (err)
 		return err;
 	more = next_word(s, &pos, &mode_word);
@@ -362,6 +368,7 @@ static int parse_line(const struct source *s, struct rules *r)
 		err = parse_settings(s, pos, &rule);
 	if (err) {
 		free(pattern);
+		free(rule.pattern);
 		return err;
 	}
 	return rules_add(r, &rule, pattern);
@@ -384,7 +391,7 @@ static int parse_inlined(const struct source *s, struct rules *r)
 	mode_word.len = s->len - mode_word.at;
 	err = parse_mode(s, &mode_word, &rule);
 	if (!err)
-		err = parse_pattern(s, &pattern_word, false, &pattern);
+		err = parse_pattern(s, &pattern_word, false, &pattern, &rule);
 	return err ? err : rules_add(r, &rule, pattern);
 }
 

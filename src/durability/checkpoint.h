@@ -27,7 +27,8 @@ void checkpoints_destroy(struct checkpoints *c);
 
 struct checkpoint_info {
 	struct timespec taken;
-	uint64_t size; /* bytes of the image then */
+	struct timespec mtime; /* of the image then */
+	uint64_t size;	       /* bytes of the image then */
 	/* Bytes that it alone holds, by the filesystem's extents (btrfs: in whole ones only), or
 	 * UINT64_MAX: too many to look at, or checkpoint_each(), which does not look. */
 	uint64_t unique;
@@ -55,6 +56,9 @@ int checkpoint_take(struct checkpoints *c, int fd, const struct file_id *id, con
 /* The newest / the one before (N 0, 1). -ENOENT. */
 int checkpoint_info(struct checkpoints *c, const struct file_id *id, unsigned n,
 		    struct checkpoint_info *out);
+
+/* The newest, without `unique`, which takes a look at each extent. */
+int checkpoint_peek(struct checkpoints *c, const struct file_id *id, struct checkpoint_info *out);
 
 /*
  * Puts the newest in the place of NAME in DIR_FD (any descriptor of it; NAME's file has ID),

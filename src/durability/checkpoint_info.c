@@ -64,9 +64,20 @@ static int info_of(int dir, unsigned n, bool with_unique, struct checkpoint_info
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return -errno;
 	out->size = (uint64_t)st.st_size;
+	out->mtime = st.st_mtim;
 	if (with_unique)
 		out->unique = unique_bytes(fd);
 	return 0;
+}
+
+int checkpoint_peek(struct checkpoints *c, const struct file_id *id, struct checkpoint_info *out)
+{
+	_cleanup_fd_ int top = checkpoint_top(c), dir = -1;
+
+	if (top < 0)
+		return top;
+	dir = checkpoint_dir(top, id, false);
+	return dir < 0 ? dir : info_of(dir, 0, false, out);
 }
 
 int checkpoint_info(struct checkpoints *c, const struct file_id *id, unsigned n,

@@ -36,7 +36,7 @@ int flush_error(struct flush_state *f)
  * reports, and consumes, this descriptor's error (file_check_and_advance_wb_err() in fs/sync.c of
  * Linux 6.18). So a dropped flush can fail.
  */
-int flush_writeback_error(int fd)
+static int writeback_error(int fd)
 {
 	return sync_file_range(fd, INT64_MAX - 4095, 1, SYNC_FILE_RANGE_WAIT_BEFORE) < 0 ? -errno
 											 : 0;

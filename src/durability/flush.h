@@ -34,12 +34,6 @@ int flush_sync(struct flush_state *f, const struct engine *e, int fd, bool datas
 /* A write that carries RWF_DSYNC or RWF_SYNC contains a flush; so does O_DSYNC that was dropped. */
 void flush_count_write(struct file_stats *stats, bool honoured, uint64_t nsec);
 
-/*
- * Has write-back of FD's file failed since that was last asked of this descriptor? 0 or a negative
- * errno. Waits for nothing.
- */
-int flush_writeback_error(int fd);
-
 /* The backing reported ERROR (negative errno) where data may have been lost. */
 void flush_latch(struct flush_state *f, int error);
 /* The same for one that may only mean that FD's backing cannot do what was asked; 0 does nothing.

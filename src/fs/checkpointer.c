@@ -50,6 +50,11 @@ static int store_get(struct checkpointer *c, struct checkpoints **out)
 		err = checkpoints_create(c->fs->own, c->fs->root_fd, out);
 	if (err)
 		return err;
+	err = checkpoint_collect(*out);
+	if (err)
+		log_warn("what is left of checkpoints of files that are gone could not be removed: "
+			 "%s",
+			 strerror(-err));
 	pthread_mutex_lock(&c->lock);
 	if (c->store) { /* another thread was faster */
 		struct checkpoints *mine = *out;
@@ -62,14 +67,6 @@ static int store_get(struct checkpointer *c, struct checkpoints **out)
 	c->store = *out;
 	pthread_mutex_unlock(&c->lock);
 	return 0;
-}
-
-static void id_of(const struct file *f, struct file_id *id)
-{
-	const struct node_record *r = f->node->rec;
-
-	*id = (struct file_id){.type = r->handle_type, .len = r->handle_len};
-	memcpy(id->bytes, r->handle, r->handle_len);
 }
 
 /* ---- taking one ---- */
@@ -99,7 +96,7 @@ static int take(struct checkpointer *c, struct file *f, int fd)
 		return 0;
 	if (fs_node_path(c->fs, f->node, path, sizeof(path)) < 0)
 		return 0;
-	id_of(f, &id);
+	node_file_id(f->node, &id);
 	err = checkpoint_take(store, fd, &id, path, &cost);
 	if (err) {
 		log_error("%s: no checkpoint could be taken: %s: the one before is kept", path,
@@ -180,8 +177,8 @@ static int newest(struct checkpointer *c, const struct file *f, struct checkpoin
 	if (!c->any || !f->node->rec->handle_len)
 		return -ENOENT;
 	err = store_get(c, store);
-	id_of(f, &id);
-	return err ? err : checkpoint_info(*store, &id, 0, info);
+	node_file_id(f->node, &id);
+	return err ? err : checkpoint_peek(*store, &id, info);
 }
 
 void checkpointer_opened(struct checkpointer *c, struct file *f, int fd)
@@ -199,7 +196,7 @@ void checkpointer_opened(struct checkpointer *c, struct file *f, int fd)
 		f->checkpoint_taken = info.taken.tv_sec;
 		return;
 	}
-	id_of(f, &id);
+	node_file_id(f->node, &id);
 	checkpoint_drop(store, &id);
 }
 
@@ -220,7 +217,7 @@ static int drop(struct checkpointer *c, struct file *f)
 	struct file_id id;
 	int err = store_get(c, &store);
 
-	id_of(f, &id);
+	node_file_id(f->node, &id);
 	if (!err)
 		err = checkpoint_drop(store, &id);
 	if (!err)
@@ -276,7 +273,7 @@ int checkpointer_rollback(struct checkpointer *c, int dir_fd, const char *name, 
 	int err = !c->any || !file_id_of(fd, &id) ? -ENOENT : store_get(c, &store);
 
 	if (!err)
-		err = checkpoint_info(store, &id, 0, &info);
+		err = checkpoint_peek(store, &id, &info);
 	if (!err)
 		err = checkpoint_rollback(store, &id, dir_fd, name, dry_run, out->kept, &fresh);
 	if (err)
@@ -297,8 +294,7 @@ struct rolling_back {
 static int open_strictly_beneath(int dir_fd, const char *path, uint64_t flags)
 {
 	struct open_how how = {.flags = flags | O_CLOEXEC | O_NOFOLLOW,
-			       .resolve =
-				   RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV};
+			       .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV};
 
 	return sysret((int)syscall(SYS_openat2, dir_fd, path, &how, sizeof(how)));
 }
@@ -321,20 +317,18 @@ static void rollback_one(void *arg, const struct file_id *id, const char *path,
 		return;
 	if (slash)
 		*slash = 0;
-	dir = open_strictly_beneath(r->c->fs->root_fd, slash ? parent : ".",
-				    O_RDONLY | O_DIRECTORY);
-	err = dir < 0 ? dir
-		      : checkpointer_rollback(r->c, dir, slash ? slash + 1 : path, fd, false,
-					      &result);
+	dir =
+	    open_strictly_beneath(r->c->fs->root_fd, slash ? parent : ".", O_RDONLY | O_DIRECTORY);
+	err = dir < 0
+		  ? dir
+		  : checkpointer_rollback(r->c, dir, slash ? slash + 1 : path, fd, false, &result);
 	r->done(r->arg, path, err, &result);
 	r->count += !err;
 }
 
-unsigned checkpointer_rollback_all(struct checkpointer *c,
-				   bool (*concerned)(void *arg, int fd, const char *path),
-				   void (*done)(void *arg, const char *path, int err,
-						const struct fs_rollback *r),
-				   void *arg)
+unsigned checkpointer_rollback_all(
+    struct checkpointer *c, bool (*concerned)(void *arg, int fd, const char *path),
+    void (*done)(void *arg, const char *path, int err, const struct fs_rollback *r), void *arg)
 {
 	struct rolling_back r = {.c = c, .concerned = concerned, .done = done, .arg = arg};
 	struct checkpoints *store;

@@ -28,11 +28,12 @@ void checkpointer_stop(struct checkpointer *c);
 void checkpointer_destroy(struct checkpointer *c);
 
 /*
- * F (open by FD) gets its first writer whose flushes are dropped: a checkpoint of another state than
- * this one would take back what was flushed since, and goes.
+ * F (open by FD) gets its first writer whose flushes are dropped: a checkpoint of another state
+ * than this one would take back what was flushed since, and goes.
  */
 void checkpointer_opened(struct checkpointer *c, struct file *f, int fd);
-/* F, open by FD, was flushed after its last close: its last checkpoint is this state, if it has any. */
+/* F, open by FD, was flushed after its last close: its last checkpoint is this state, if it has
+ * any. */
 void checkpointer_closed(struct checkpointer *c, struct file *f, int fd);
 /* A write to F had no space: gives its checkpoints up. True: trying again may help. */
 bool checkpointer_no_space(struct checkpointer *c, struct file *f);
@@ -44,11 +45,9 @@ bool checkpointer_no_space(struct checkpointer *c, struct file *f);
 int checkpointer_rollback(struct checkpointer *c, int dir_fd, const char *name, int fd,
 			  bool dry_run, struct fs_rollback *out);
 /* All files of which CONCERNED(ARG, file, path) says so; how many, logged one by one. */
-unsigned checkpointer_rollback_all(struct checkpointer *c,
-				   bool (*concerned)(void *arg, int fd, const char *path),
-				   void (*done)(void *arg, const char *path, int err,
-						const struct fs_rollback *r),
-				   void *arg);
+unsigned checkpointer_rollback_all(
+    struct checkpointer *c, bool (*concerned)(void *arg, int fd, const char *path),
+    void (*done)(void *arg, const char *path, int err, const struct fs_rollback *r), void *arg);
 /* Seconds since F's newest one was taken by us, or -1. */
 int64_t checkpointer_age(const struct file *f);
 

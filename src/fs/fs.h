@@ -181,7 +181,8 @@ struct fs_mode_shown {
 /* Of a regular file, or the root: the mount's. -EOPNOTSUPP for others. */
 int fs_mode_show(struct fs *fs, uint64_t id, struct fs_mode_shown *out);
 
-/* ---- after a crash: rescue.c. -EPERM: neither root nor, as modes-by says, the file's owner. ---- */
+/* ---- after a crash: rescue.c. -EPERM: neither root nor, as modes-by says, the file's owner. ----
+ */
 
 /* The file NAME in directory DIR is good, whatever happened to it; its error is forgotten. */
 int fs_trust(struct fs *fs, uint64_t dir, const char *name, uid_t uid);

@@ -56,7 +56,7 @@ struct file {
 	 * the first open and the same for all, since the kernel takes no mixture. lock
 	 */
 	int backing_id;
-	bool kernel_refused;	      /* lock; it was tried, and did not become one */
+	bool kernel_refused; /* lock; it was tried, and did not become one */
 	/* Of checkpointer.c: the state of the last one, when it was taken (0: none is known) */
 	struct timespec checkpoint_mtime;
 	time_t checkpoint_taken;

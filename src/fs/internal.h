@@ -36,7 +36,6 @@ struct fs {
 	atomic_uint mode_epoch;	   /* counts changes of what modes are made from */
 	atomic_bool modes_by_root; /* only root may set modes */
 	struct iolock changes;	   /* one change of modes at a time; before a file's range */
-	struct private_dir *own;   /* our directory in the backing */
 	struct checkpointer *checkpointer;
 	struct unsafe *unsafe;
 	struct node *root;

@@ -29,6 +29,12 @@ uint64_t node_id(const struct node *n)
 	return n->index | (uint64_t)n->rec->generation << 32;
 }
 
+void node_file_id(const struct node *n, struct file_id *id)
+{
+	*id = (struct file_id){.type = n->rec->handle_type, .len = n->rec->handle_len};
+	memcpy(id->bytes, n->rec->handle, n->rec->handle_len);
+}
+
 struct node *node_get(struct fs *fs, uint64_t id)
 {
 	uint32_t index = (uint32_t)id, generation = (uint32_t)(id >> 32);

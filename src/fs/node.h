@@ -33,6 +33,8 @@ struct arena;
 struct file;
 struct fs;
 
+struct file_id;
+
 struct node_record {
 	uint64_t dev, ino;
 	uint64_t nlookup;
@@ -95,6 +97,8 @@ int node_root_create(struct fs *fs, int fd);
 void node_table_destroy(struct fs *fs);
 
 uint64_t node_id(const struct node *n);
+/* What names its file for good; len 0 where there are no file handles. */
+void node_file_id(const struct node *n, struct file_id *id);
 /* NULL when ID is not (any more) that of a node: answer ESTALE. */
 struct node *node_get(struct fs *fs, uint64_t id);
 

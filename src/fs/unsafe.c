@@ -2,6 +2,7 @@
 #include "fs/unsafe.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <utlist.h>
@@ -53,15 +54,18 @@ static time_t now(void)
 
 /* ---- the marker, before anything is written ---- */
 
+static void concern(const struct node *n, const char *path, struct concerned *out)
+{
+	*out = (struct concerned){.kind = MARKER_FILE, .text = path};
+	node_file_id(n, &out->id);
+}
+
 static int begin_file(struct unsafe *u, const struct file *f)
 {
 	_cleanup_free_ char *paths = node_paths(u->fs, f->node);
-	const struct node_record *r = f->node->rec;
-	struct concerned c = {.kind = MARKER_FILE, .text = paths ? paths : ""};
+	struct concerned c;
 
-	c.id.type = r->handle_type;
-	c.id.len = r->handle_len;
-	memcpy(c.id.bytes, r->handle, r->handle_len);
+	concern(f->node, paths ? paths : "", &c);
 	return marker_begin(u->marker, &c);
 }
 
@@ -231,22 +235,24 @@ void unsafe_closed(struct fs *fs, struct file *f, struct handle *h, int *fd)
 	free(c);
 }
 
-/* ERROR (errno) took data with it: the marker says so, and stays. */
-static void failed(struct unsafe *u, int error)
+/* Data of C (NULL: not known of which file) is lost: the marker says so, and stays. */
+static void failed(struct unsafe *u, const struct concerned *c)
 {
-	bool first;
+	static const struct concerned all = {.kind = MARKER_MOUNT};
+	int err;
 
 	pthread_mutex_lock(&u->lock);
-	first = !u->failed;
 	u->failed = true;
 	pthread_mutex_unlock(&u->lock);
-	if (first)
-		marker_resolve(u->marker, error);
+	err = marker_error(u->marker, c ? c : &all);
+	if (err)
+		log_error("the crash marker could not be told of it: %s", strerror(-err));
 }
 
 static void flush_failed(struct closed *c, int err)
 {
 	struct unsafe *u = c->fs->unsafe;
+	struct concerned concerned;
 	char path[512];
 
 	if (fs_node_path(c->fs, c->file->node, path, sizeof(path)) < 0)
@@ -256,7 +262,8 @@ static void flush_failed(struct closed *c, int err)
 		  "fails until cachefsctl trust",
 		  path, strerror(-err));
 	node_set_error(c->fs, c->file->node, -err);
-	failed(u, -err);
+	concern(c->file->node, path, &concerned);
+	failed(u, &concerned);
 }
 
 /* ERR: of its flush, or 0. C is consumed. */
@@ -312,7 +319,7 @@ static void flush_many(struct unsafe *u, struct closed *list)
 	err = u->fs->config.engine->null ? 0 : fs_sync_backing(u->fs);
 	DL_FOREACH_SAFE(list, c, tmp)
 	{
-		int own = flush_writeback_error(c->fd);
+		int own = (flush_check(&c->file->flush, c->fd), flush_error(&c->file->flush));
 
 		if (!err && !own)
 			checkpointer_closed(u->fs->checkpointer, c->file, c->fd);
@@ -395,7 +402,7 @@ static void settle(struct unsafe *u)
 		log_error("what was written without flushes could not be flushed: %s: the crash "
 			  "marker stays",
 			  strerror(-err));
-		failed(u, -err);
+		failed(u, NULL);
 	}
 	pthread_mutex_lock(&u->lock);
 	if (!err && u->opens == opens && !u->writers)
@@ -449,13 +456,13 @@ int unsafe_check(struct fs *fs, struct node *n)
 {
 	_cleanup_path_ struct path_fd p = PATH_FD_NONE;
 	_cleanup_free_ char *paths = NULL;
-	struct file_id id = {.type = n->rec->handle_type, .len = n->rec->handle_len};
+	struct file_id id;
 	struct statx st;
 	int err;
 
 	if (!unsafe_tainted(fs))
 		return 0;
-	memcpy(id.bytes, n->rec->handle, n->rec->handle_len);
+	node_file_id(n, &id);
 	paths = node_paths(fs, n);
 	err = path_fd_get(fs, n, &p);
 	if (!err)
@@ -506,8 +513,8 @@ static void rollback_done(void *arg, const char *path, int err, const struct fs_
 
 static void rollback_all(struct unsafe *u)
 {
-	unsigned n = checkpointer_rollback_all(u->fs->checkpointer, rollback_concerned,
-					       rollback_done, u);
+	unsigned n =
+	    checkpointer_rollback_all(u->fs->checkpointer, rollback_concerned, rollback_done, u);
 
 	log_warn("after-crash=rollback: %u files were put back; those without a checkpoint stay "
 		 "as they are",
@@ -519,8 +526,9 @@ static int resolve_same_boot(struct unsafe *u, enum marker_found *found)
 {
 	int err = fs_sync_backing(u->fs), gone;
 
-	log_warn("an earlier process ended without flushing: %s",
-		 err ? strerror(-err) : "flushed now, nothing is lost");
+	if (*found == MARKER_SAME_BOOT)
+		log_warn("an earlier process ended without flushing: %s",
+			 err ? strerror(-err) : "flushed now, nothing is lost");
 	gone = marker_resolve(u->marker, -err);
 	*found = marker_tainted(u->marker) ? MARKER_TAINTED : MARKER_CLEAN;
 	return gone;
@@ -530,7 +538,7 @@ static int meet_marker(struct unsafe *u, enum marker_found found)
 {
 	int err = 0;
 
-	if (found == MARKER_SAME_BOOT)
+	if (found != MARKER_CLEAN)
 		err = resolve_same_boot(u, &found);
 	if (err || found != MARKER_TAINTED)
 		return err;

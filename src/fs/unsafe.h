@@ -10,6 +10,10 @@
 
 #include <stdbool.h>
 
+#include "cachefs.h"
+#include "config/mode.h"
+#include "durability/private_dir.h"
+
 struct file;
 struct fs;
 struct handle;
@@ -47,7 +51,8 @@ void unsafe_closed(struct fs *fs, struct file *f, struct handle *h, int *fd);
 
 /* 0; -EUCLEAN: the host went down with unflushed data of N, and nobody has trusted it since. */
 int unsafe_check(struct fs *fs, struct node *n);
-/* The file of FD (or ID), NAME, is good / all are; and nothing that failed before counts any more. */
+/* The file of FD (or ID), NAME, is good / all are; and nothing that failed before counts any more.
+ */
 int unsafe_trust(struct fs *fs, int fd, const char *name);
 int unsafe_trust_id(struct fs *fs, const struct file_id *id, const char *name);
 int unsafe_trust_all(struct fs *fs);

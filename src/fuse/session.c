@@ -160,3 +160,17 @@ void session_invalidate(struct session *s, uint64_t id, int64_t off, int64_t len
 	    errno != ENOTCONN)
 		log_warn("the kernel refused to drop its pages of a file: %s", strerror(errno));
 }
+
+void session_invalidate_entry(struct session *s, uint64_t parent, const char *name)
+{
+	size_t namelen = strlen(name);
+	struct fuse_notify_inval_entry_out inval = {.parent = parent, .namelen = (uint32_t)namelen};
+	struct fuse_out_header head = {.error = FUSE_NOTIFY_INVAL_ENTRY,
+				       .len =
+					   (uint32_t)(sizeof(head) + sizeof(inval) + namelen + 1)};
+	struct iovec iov[] = {
+	    {&head, sizeof(head)}, {&inval, sizeof(inval)}, {(void *)(uintptr_t)name, namelen + 1}};
+
+	if (writev(s->fd, iov, 3) < 0 && errno != ENOENT && errno != ENODEV && errno != ENOTCONN)
+		log_warn("the kernel refused to forget a name: %s", strerror(errno));
+}
