@@ -6,7 +6,7 @@ set -u
 cd "${top_srcdir:-.}" || exit 1
 
 patterns=('src/*/*.c' 'src/*/*.h' 'src/*.c' 'include/*.h' 'test/unit/*.c' 'test/mount/*.sh'
-	'test/lib/*.c' 'test/lib/*.h' 'contrib/bench/*.c' 'm4/*.m4' 'doc/*')
+	'test/lib/*.c' 'test/lib/*.h' 'test/fuzz/*.[ch]' 'test/fuzz/*.sh' 'contrib/bench/*.c' 'm4/*.m4' 'doc/*')
 echo "1..${#patterns[@]}"
 words=$(tr -s ' \t\\' '\n' <Makefile.am | sort -u)
 for pattern in "${patterns[@]}"; do
