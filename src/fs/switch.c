@@ -196,6 +196,7 @@ static void late_barrier_job(struct pool_job *job)
 	struct late_barrier *b = container_of(job, struct late_barrier, job);
 	struct claim gate = gate_of_all();
 
+	drop_kernel_pages(b->fs, b->f);
 	iolock_acquire_wait(&b->f->range, &gate);
 	barrier(b->fs, b->f->path.fd, &b->f->flush, b->f->mode.switches); /* errors are latched */
 	iolock_release(&b->f->range, &gate);
