@@ -129,7 +129,7 @@ refused_value() {
 	is "$got" = 111 "no mode: ${1:0:40}"
 }
 
-# 16 checks
+# 17 checks
 check_values() {
 	local value
 
@@ -231,7 +231,7 @@ check_user() {
 
 make_fs ext4 64M
 need_flush_counter
-plan $((17 + 9 + 10 + 12 + 16 + 7 + 11 + 1 + 7))
+plan $((17 + 9 + 10 + 12 + 17 + 7 + 11 + 1 + 7))
 MNT=$WORK/mnt
 allocate "$BACK/f" 64K
 chown $OWNER "$BACK/f" "$BACK"
