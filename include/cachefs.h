@@ -65,7 +65,7 @@ struct cachefs_info {
 	__u32 version; /* of this interface: CACHEFS_IOC_VERSION */
 	__s32 pid;     /* of the process that serves the mount, in its own pid namespace */
 	__u64 reserved[6];
-	char options[1024]; /* in force, as for mount -o; NUL-terminated */
+	char options[8192]; /* in force, as for mount -o; NUL-terminated */
 };
 #define CACHEFS_IOC_VERSION 2
 #define CACHEFS_IOC_INFO _IOR(CACHEFS_IOC_MAGIC, 0, struct cachefs_info)

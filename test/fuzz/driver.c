@@ -89,7 +89,7 @@ static void on_tick(int sig)
 
 static void install_handlers(void)
 {
-	static const int deadly[] = {SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL};
+	static const int deadly[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
 	static char stack[65536];
 	const struct itimerval second = {{1, 0}, {1, 0}};
 	struct sigaction death = {.sa_handler = on_death, .sa_flags = SA_ONSTACK | SA_RESETHAND};
@@ -97,6 +97,8 @@ static void install_handlers(void)
 	/* the target's own may have overflowed */
 	const stack_t other = {.ss_sp = stack, .ss_size = sizeof(stack)};
 
+	/* a check's; sanitizers leave it alone */
+	sigaction(SIGABRT, &death, NULL);
 	if (__sanitizer_set_death_callback) {
 		__sanitizer_set_death_callback(save_current);
 	} else {
