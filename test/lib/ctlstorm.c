@@ -52,9 +52,9 @@ static void check(const char *what, const char *path, long ret, const int *allow
 	for (; *allowed; allowed++)
 		if (err == *allowed)
 			return;
-	fprintf(stderr, "ctlstorm: %s: %s: %s (errno %d) is no error of it\n", path, what,
-		strerror(err), err);
-	atomic_store(&bad, 1);
+	if (!atomic_exchange(&bad, 1)) /* the first one says it all */
+		fprintf(stderr, "ctlstorm: %s: %s: %s (errno %d) is no error of it\n", path, what,
+			strerror(err), err);
 }
 
 static const char *const texts[] = {

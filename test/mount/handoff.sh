@@ -10,9 +10,6 @@ need_root
 need_fuse
 need_commands getfattr setfattr setpriv python3
 need_tools ioclient modectl pagestat
-case ${CACHEFS_TEST_OPTS-} in
-*kernel-path*) skip_all "sets kernel-path itself" ;;
-esac
 reason=$(disk_missing mkfs.ext4) && skip_all "$reason"
 
 OWNER=65533

@@ -13,9 +13,6 @@ need_fuse
 need_commands setfattr getfattr python3 jq
 need_tools ioclient kpath modectl pagestat
 reason=$(disk_missing mkfs.ext4) && skip_all "$reason"
-case ${CACHEFS_TEST_OPTS-} in
-*kernel-path* | *mask-caps*) skip_all "sets kernel-path itself" ;;
-esac
 
 N=4
 
