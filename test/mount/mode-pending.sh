@@ -169,6 +169,18 @@ sys.stdin.read()' "$MNT/f" <"$WORK/fifo" >"$WORK/held" &
 	unset_now f
 }
 
+# Who looks at, or sets, a mode is not what the mode waits for. 3 checks
+check_own_handle() {
+	succeeds "cachefsctl sets a mode that its own open would not follow into" \
+		timeout 60 "$top_builddir/cachefsctl" mode "$MNT/f" none
+	has f none runtime "in force"
+	unset_now f
+	exec 9<"$MNT/f"
+	fails "a reader on the kernel path hinders it" 'busy' set_now f none
+	exec 9<&-
+	soon opens_are 0
+}
+
 end() {
 	local status=$?
 
@@ -222,7 +234,7 @@ mkfifo "$WORK/fifo"
 make_fs ext4 64M
 need_flush_counter
 need_kernel_path
-plan $((2 * 20 * 4 + 14 + 7 + 2 + 5 + 12))
+plan $((2 * 20 * 4 + 14 + 7 + 3 + 2 + 5 + 12))
 MNT=$WORK/mnt
 allocate "$BACK/f" 64K
 printf '*.none none\n' >"$WORK/rules"
@@ -231,6 +243,7 @@ succeeds "auto: unmounts, the daemon ends" umount_cachefs "$MNT"
 must_mount "$BACK" "$MNT" "cache=writeback,rules=$WORK/rules"
 check_pending_causes
 check_mixed
+check_own_handle
 umount_cachefs "$MNT"
 each_pair always
 check_direct_handle
