@@ -95,12 +95,13 @@ struct cachefs_remount {
  * and as little cached, as the new mode promises.
  * SET: to `switches`. CLEAR: takes the setting back, so that what has less precedence holds again.
  * PERSIST: the one stored with the file is set or cleared (on SET one of run time is cleared, so
- * that it holds); else the one of run time, which ends with the mount. PENDING_OK: where an open
- * file cannot follow, `pending` is set and the mode comes when all have closed the file; without,
- * that is EBUSY and nothing has changed. Not on the mount's mode: there it is EBUSY.
- * Showing is anyone's who has a descriptor. Errors of changing: EPERM (modes-by); EINVAL;
- * EOPNOTSUPP (a directory; no direct I/O here; no extended attributes); EBUSY; EIO and others when
- * the mode is in force but data written before could not be flushed.
+ * that it holds); else the one of run time, which ends with the mount. PENDING_OK, and PERSIST:
+ * where an open file cannot follow, `pending` is set and the mode comes when all have closed the
+ * file; without, that is EBUSY and nothing has changed. Not on the mount's mode: there it is EBUSY.
+ * The caller's own descriptor counts as an open: with O_APPEND, also for reading alone, it is one
+ * that follows into every mode. Showing is anyone's who has a descriptor. Errors of changing: EPERM
+ * (modes-by); EINVAL; EOPNOTSUPP (a directory; no direct I/O here; no extended attributes); EBUSY;
+ * EIO and others when the mode is in force but data written before could not be flushed.
  */
 struct cachefs_mode {
 	__u32 flags;	/* in: of CACHEFS_MODE_ */

@@ -42,7 +42,9 @@ int target_open(struct target *t, const char *path)
 			 "neither a regular file nor a directory: give one on a cachefs mount");
 		return CTL_FAILED;
 	}
-	t->fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	/* with O_APPEND the daemon serves it in every mode, so it is never what a switch waits for
+	 */
+	t->fd = open(path, O_RDONLY | O_APPEND | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	if (t->fd < 0 || fstat(t->fd, &t->st) < 0)
 		return complain_errno(path, "cannot be opened", errno, NULL);
 	/* no foreign filesystem is asked our questions */

@@ -11,7 +11,7 @@
 
 struct target {
 	const char *path; /* as given; not owned */
-	int fd;		  /* O_RDONLY; owned */
+	int fd;		  /* O_RDONLY | O_APPEND; owned */
 	struct stat st;
 	struct cachefs_info info;
 };

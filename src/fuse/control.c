@@ -289,6 +289,29 @@ static int mode_request_check(const struct cachefs_mode *m)
 	return 0;
 }
 
+/* Of one file's mode; what the mount's says of the kernel path and of flushes holds here too. */
+static int explain_change(int err, const struct fs_mode_change *c, char *error, size_t size)
+{
+	if (err == -EPERM)
+		snprintf(error, size,
+			 "only root and the file's owner may set its mode, and with "
+			 "modes-by=root only root");
+	else if (err == -EOPNOTSUPP)
+		snprintf(error, size,
+			 "only regular files have modes, to store one takes extended attributes, "
+			 "and cache.direct=on takes direct I/O of the backing filesystem");
+	else if (err == -ESTALE)
+		snprintf(error, size, "the file cannot be found in the backing any more");
+	else if (err && err != -EBUSY && c->persist)
+		snprintf(error, size,
+			 "the mode could not be stored with the file, or it is in force and what "
+			 "was written before could not be flushed: %s",
+			 strerror(-err));
+	else
+		explain_switch(err, error, size);
+	return err;
+}
+
 static int change_mode(const struct ioctl_call *c, const struct cachefs_mode *m, char *error,
 		       size_t size)
 {
@@ -298,10 +321,14 @@ static int change_mode(const struct ioctl_call *c, const struct cachefs_mode *m,
 					.in_force = true,
 					.pending_ok = m->flags & CACHEFS_MODE_PENDING_OK,
 					.uid = c->req->in->uid};
+	int err;
 
-	if (!is_root_dir(c))
-		return explain_switch(fs_mode_change(c->s->fs, c->req->in->nodeid, &change), error,
-				      size);
+	if (!is_root_dir(c)) {
+		err = fs_mode_change(c->s->fs, c->req->in->nodeid, &change);
+		if (err == -ENODATA && change.clear)
+			err = 0; /* none was stored: as it was asked for */
+		return explain_change(err, &change, error, size);
+	}
 	if (change.clear || change.persist)
 		return -EOPNOTSUPP;
 	return set_mount_mode(c->s, change.uid, change.switches, error, size);
@@ -389,6 +416,7 @@ void op_ioctl(struct request *req)
 	struct ioctl_call c = {.req = req, .s = req->session, .in = in};
 	/* behind the argument, which is at most 16 KiB (_IOC_SIZEBITS) */
 	struct fuse_ioctl_out *out = (void *)(req->payload + 32768);
+	size_t told;
 	int err;
 
 	if (!in || in->in_size > 16384 || in->out_size > 16384) {
@@ -400,9 +428,9 @@ void op_ioctl(struct request *req)
 	memset(c.out, 0, in->out_size); /* sent on errors, too: never another request's data */
 	err = run_ioctl(&c);
 	*out = (struct fuse_ioctl_out){.result = err};
+	told = _IOC_DIR(in->cmd) & _IOC_READ ? MIN((size_t)_IOC_SIZE(in->cmd), in->out_size) : 0;
 	if (err == -ENOTTY || (err && _IOC_DIR(in->cmd) == _IOC_NONE))
 		reply_error(req, err);
 	else
-		reply_data(req, out,
-			   sizeof(*out) + (_IOC_DIR(in->cmd) & _IOC_READ ? _IOC_SIZE(in->cmd) : 0));
+		reply_data(req, out, sizeof(*out) + told);
 }
