@@ -28,8 +28,9 @@
  *
  * Any thread; all of it may block, marker_concerns() and the questions about a state do not. What
  * changes the marker returns when the change is durable, and has not changed it on errors:
- * those of private_dir_own() and private_dir_write(), -ENOMEM. One change is written at a time,
- * together with all that came while the one before was written.
+ * those of private_dir_own() and private_dir_write(), -ENOMEM; the first of a kind is logged. One
+ * change is written at a time, together with all that came while the one before was written. Only
+ * the first one that needs another daemon's directory waits for it (5 s, -EBUSY).
  */
 #ifndef CACHEFS_DURABILITY_MARKER_H
 #define CACHEFS_DURABILITY_MARKER_H

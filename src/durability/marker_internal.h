@@ -134,12 +134,14 @@ struct marker {
 	struct private_dir *own;
 	char boot[MARKER_BOOT_SIZE];
 
-	pthread_mutex_t mutex; /* the four below */
+	pthread_mutex_t mutex; /* busy and the changes */
 	pthread_cond_t turned;
 	bool busy; /* somebody writes: has the turn */
 	struct change *changes, **last;
 	bool owner;	/* turn */
 	bool uncertain; /* turn; what is in the directory may not be the model */
+	bool waited;	/* turn; in vain for another owner */
+	int complained; /* turn; errno of what was logged last, 0: nothing since it worked */
 
 	pthread_rwlock_t lock;	/* the three below */
 	struct model *model;	/* what is written */

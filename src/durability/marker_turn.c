@@ -105,6 +105,17 @@ static int adopt(struct model *model, bool keep_left)
 	return err;
 }
 
+/* Who has been waited for once is not about to end: nobody else waits for it. */
+static int own_dir(struct marker *m)
+{
+	int err = m->waited ? private_dir_try_own_existing(m->own) : -ENOENT;
+
+	if (err == -ENOENT)
+		err = private_dir_own(m->own);
+	m->waited = err == -EBUSY;
+	return err;
+}
+
 /* 1: we are it now, and the model is another one. */
 static int become_owner(struct marker *m)
 {
@@ -113,7 +124,7 @@ static int become_owner(struct marker *m)
 
 	if (m->owner)
 		return 0;
-	err = private_dir_own(m->own);
+	err = own_dir(m);
 	if (err)
 		return err;
 	err = marker_load(m, &found);
@@ -176,6 +187,18 @@ static int make_next(struct marker *m, struct change *changes, struct model **ou
 	return 0;
 }
 
+/* Once, until it works again: the load that meets it may open thousands of files. */
+static void complain(struct marker *m, int error)
+{
+	if (error && error != m->complained)
+		log_error("%s/%s could not be changed: %s: until it can, nothing is opened for "
+			  "writing under cache.no-flush=on that it does not name",
+			  PRIVATE_DIR, MARKER_NAME,
+			  error == EBUSY ? "another mount of the backing directory owns it"
+					 : strerror(error));
+	m->complained = error;
+}
+
 static int write_changes(struct marker *m, struct change *changes)
 {
 	struct model *next = NULL;
@@ -193,12 +216,15 @@ static int write_changes(struct marker *m, struct change *changes)
 		err = write_model(m, next);
 	if (!err && changed) {
 		m->uncertain = false;
+		complain(m, 0);
 		marker_install(m, next, true);
 		return 0;
 	}
 	model_unref(next);
-	if (err)
+	if (err) {
 		m->uncertain = m->owner && !still_written(m);
+		complain(m, -err);
+	}
 	set_covering(m, !m->uncertain);
 	return err;
 }

@@ -117,7 +117,7 @@ static inline void marker_put(const char *text, size_t len)
 	fd = openat(root_fd, PRIVATE_DIR "/crash-marker", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC,
 		    0600);
 	cr_assert_geq(fd, 0);
-	cr_assert_eq(write(fd, text, len), len);
+	cr_assert_eq(write(fd, text, len), (ssize_t)len);
 	close(fd);
 }
 
