@@ -175,6 +175,7 @@ struct cachefs_status {
 	__u32 opens, writers;
 	__u32 kernel_path;  /* CACHEFS_KERNEL_PATH_ */
 	__s32 error;	    /* errno of a flush that failed, while it is not forgotten, or 0 */
+	__u32 flushing;	    /* 1: closed by its last writer, and being flushed */
 	__u32 tainted;	    /* 1: the host went down with unflushed data of it */
 	__u32 deleted;	    /* 1: it has no name any more */
 	__u32 direct_align; /* bytes that direct I/O on the backing must be aligned to; 0: none */
@@ -216,5 +217,37 @@ struct cachefs_reload {
 	char error[512];
 };
 #define CACHEFS_IOC_RELOAD _IOR(CACHEFS_IOC_MAGIC, 6, struct cachefs_reload)
+
+/*
+ * After the host went down with unflushed data (cache.no-flush=on) a file that it concerns cannot
+ * be opened (EUCLEAN), so what is done about it goes to the directory that it is in. By root or the
+ * file's owner (modes-by); the whole mount by root or who mounted.
+ *
+ * CACHEFS_IOC_TRUST: the file `name` is good; with an empty name, on the root directory: all are.
+ * It also makes an error of a flush in the background forgotten. Errors: EPERM, ENOENT, EINVAL (no
+ * regular file), ENOTTY (an empty name elsewhere), those of writing to the backing directory.
+ */
+struct cachefs_trust {
+	char name[256]; /* NUL-terminated, one component */
+	__u64 reserved[4];
+};
+#define CACHEFS_IOC_TRUST _IOW(CACHEFS_IOC_MAGIC, 7, struct cachefs_trust)
+
+/*
+ * CACHEFS_IOC_ROLLBACK: the file `name` of this directory goes back to its last checkpoint; what
+ * was there stays beside it as `kept`. Errors: EPERM, EINVAL; ENOENT: no file or no checkpoint of
+ * it; EBUSY: it is open; EMLINK: it has other names, which would go on leading to the harmed file;
+ * ENOSPC and others: nothing has changed.
+ */
+struct cachefs_rollback {
+	char name[256]; /* in; NUL-terminated, one component */
+	__u32 flags;	/* in: CACHEFS_ROLLBACK_DRY_RUN: only look whether it can be done */
+	__u32 taken_nsec;
+	__s64 taken_s;	/* out: when the checkpoint was taken, since the Epoch */
+	char kept[256]; /* out: NUL-terminated */
+	__u64 reserved[4];
+};
+#define CACHEFS_ROLLBACK_DRY_RUN 1
+#define CACHEFS_IOC_ROLLBACK _IOWR(CACHEFS_IOC_MAGIC, 8, struct cachefs_rollback)
 
 #endif

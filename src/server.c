@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -19,6 +20,8 @@
 #include "base/util.h"
 #include "cachefs.h"
 #include "config/rules.h"
+#include "durability/private_dir.h"
+#include "durability/progress.h"
 #include "fs/cred.h"
 #include "fs/fs.h"
 #include "fs/probe.h"
@@ -324,14 +327,18 @@ static int start(struct server *s)
 	if (!err)
 		err = start_transport(s);
 	if (err == -EBUSY)
-		log_error(
-		    "%s: another mount of it owns the sync attributes, which kernel-path=always "
-		    "needs: unmount that one, or use kernel-path=auto",
-		    s->options->source);
+		log_error("%s: another mount of it owns the sync attributes, the crash marker and "
+			  "the checkpoints in its %s, which kernel-path=always, unsafe and "
+			  "checkpoint need: unmount that one, or do without these",
+			  s->options->source, PRIVATE_DIR);
+	else if (err == -EOPNOTSUPP && s->options->checkpoint)
+		log_error("checkpoint=%u: the filesystem of %s has no reflinks: use XFS or btrfs, "
+			  "or leave it out",
+			  s->options->checkpoint, s->options->source);
 	else if (err)
 		log_error("%s could not be served at %s: %s", s->options->source,
 			  s->options->mountpoint, strerror(-err));
-	return err == -EBUSY ? EXIT_MOUNT : err ? EXIT_SYSTEM : 0;
+	return err == -EBUSY || err == -EOPNOTSUPP ? EXIT_MOUNT : err ? EXIT_SYSTEM : 0;
 }
 
 /* ---- serving, and the end ---- */
@@ -385,16 +392,19 @@ static void end_signals(struct server *s)
 
 static int finish(struct server *s)
 {
+	struct progress *progress;
 	int err = 0;
 
 	end_signals(s);
 	if (s->mount)
 		mount_detach(s->mount);
+	progress = progress_begin(s->options->mountpoint);
 	if (s->fs)
 		fs_stop(s->fs);
 	pool_destroy(s->pool); /* what was taken on is done to its end */
 	if (s->fs)
 		err = fs_finish(s->fs, s->told_to_end);
+	progress_end(progress);
 	if (err)
 		log_error("%s: flushing what was written failed: %s: data was lost",
 			  s->options->source, strerror(-err));

@@ -152,6 +152,7 @@ int fs_create(const struct fs_config *config, struct fs **out)
 	iolock_init(&fs->sync_attr_turn);
 	atomic_store(&fs->switches, switches_pack(config->switches));
 	atomic_store(&fs->modes_by_root, config->modes_by_root);
+	atomic_store(&fs->flush_on_close, config->flush_on_close);
 	fs->rules = config->rules;
 	fs->limits = config->limits;
 	err = budget_create(&fs->budget, config->pool, config->caps.cachestat);

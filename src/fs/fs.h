@@ -51,6 +51,7 @@ struct fs_config {
 	struct capabilities caps;
 	const struct engine *engine;
 	struct pool *pool;
+	bool read_only;	 /* nobody writes through this mount */
 	bool privileged; /* may act as other users */
 	enum kernel_path kernel_path;
 	/* Makes FD a backing id of the kernel path: > 0, or a negative errno. Do not block. */
@@ -202,6 +203,7 @@ struct fs_rollback {
  */
 int fs_rollback(struct fs *fs, uint64_t dir, const char *name, bool dry_run, uid_t uid,
 		struct fs_rollback *out);
+void fs_set_flush_on_close(struct fs *fs, bool flush);
 /* Another interval of checkpoints, 0: none. -EOPNOTSUPP: no reflinks; -EBUSY: another owner. */
 int fs_set_checkpoint(struct fs *fs, unsigned seconds);
 

@@ -48,6 +48,7 @@ struct file {
 	bool sync_attr;		 /* we set the inode's sync attribute; a CLAIM_GATE on range */
 	unsigned opens;		 /* the node's shard */
 	unsigned unsafe_writers; /* handles that are `unsafe`; fs->unsafe's lock */
+	atomic_uint flushing;	 /* closed by the last writer, and not flushed yet */
 	atomic_uint epoch;	 /* counts changes of plans */
 	atomic_bool sweeping;	 /* sweep.c: its pages will go */
 	atomic_bool fuse_pages;	 /* the kernel may hold pages of its own (splice, mmap) */

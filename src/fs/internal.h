@@ -36,6 +36,7 @@ struct fs {
 	atomic_uint mode_epoch;	   /* counts changes of what modes are made from */
 	atomic_bool modes_by_root; /* only root may set modes */
 	struct iolock changes;	   /* one change of modes at a time; before a file's range */
+	atomic_bool flush_on_close;
 	struct checkpointer *checkpointer;
 	struct unsafe *unsafe;
 	struct node *root;

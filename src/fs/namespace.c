@@ -167,7 +167,9 @@ int fs_rename(struct fs *fs, uint64_t parent, const char *name, uint64_t newpare
 	else
 		replaced = node_hold(fs, to.fd, newname);
 	sync = renaming_sync(fs, &r);
-	err = sysret(renameat2(from.fd, name, to.fd, newname, flags));
+	err = unsafe_renaming(fs, r.moved, r.other);
+	if (!err)
+		err = sysret(renameat2(from.fd, name, to.fd, newname, flags));
 	/* renaming one link of a file to another does nothing */
 	node_name_lost(&replaced, r.to, newname, !err && replaced.node != r.moved);
 	if (!err) {

@@ -89,6 +89,11 @@ int fs_rollback(struct fs *fs, uint64_t dir, const char *name, bool dry_run, uid
 	return unsafe_trust_id(fs, &out->id, name);
 }
 
+void fs_set_flush_on_close(struct fs *fs, bool flush)
+{
+	atomic_store(&fs->flush_on_close, flush);
+}
+
 int fs_set_checkpoint(struct fs *fs, unsigned seconds)
 {
 	return checkpointer_set(fs->checkpointer, seconds);

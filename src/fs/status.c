@@ -142,7 +142,9 @@ static int file_look(struct fs *fs, struct file *f, const struct handle *other,
 {
 	int fd;
 
-	*s = (struct cachefs_status){.checkpoint_age_s = -1,
+	*s = (struct cachefs_status){.checkpoint_age_s = checkpointer_age(f),
+				     .flushing = atomic_load(&f->flushing) != 0,
+				     .tainted = unsafe_check(fs, f->node) == -EUCLEAN,
 				     .error = -flush_error(&f->flush),
 				     .direct_align = f->dio_error ? 0 : f->dio_offset};
 	pthread_mutex_lock(&f->lock);

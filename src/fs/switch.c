@@ -124,9 +124,8 @@ static int update_owned(struct fs *fs, struct file *f)
 	want(f, to, false);
 	if (!file_follows(fs, f, to.switches))
 		return -EBUSY;
-	err = unsafe_begin(fs, f, to.switches, to.origin);
-	if (err)
-		return err;
+	if (unsafe_begin(fs, f, to.switches, to.origin))
+		return -EBUSY; /* the log says why */
 	err = handles_replan(fs, f, to);
 	if (!err && file_sync_update(fs, f)) {
 		handles_replan(fs, f, from);

@@ -12,6 +12,7 @@
 #include "durability/marker.h"
 #include "engine/engine.h"
 #include "fs/internal.h"
+#include "fs/unsafe_internal.h"
 
 /* How long nobody must have written before the marker goes: opening again soon costs no write then.
  */
@@ -30,23 +31,6 @@ struct closed {
 	int fd;
 };
 
-struct unsafe {
-	struct fs *fs;
-	struct marker *marker;
-	pthread_t thread;
-	pthread_mutex_t lock; /* all below, h->unsafe, f->unsafe_writers; after f->lock */
-	pthread_cond_t changed;
-	struct closed *closed; /* to be flushed */
-	unsigned waiting;      /* of them */
-	unsigned flushing;     /* taken from there, not done */
-	unsigned writers;      /* opens for writing that drop flushes */
-	uint64_t opens;	       /* of them, ever */
-	time_t quiet_since;    /* CLOCK_MONOTONIC: when the last of them went */
-	bool ending;	       /* the marker is being removed */
-	bool failed;	       /* something could not be flushed: the marker stays */
-	bool running, stop;
-};
-
 static time_t now(void)
 {
 	return (time_t)(clock_nsec() / 1000000000u);
@@ -54,7 +38,7 @@ static time_t now(void)
 
 /* ---- the marker, before anything is written ---- */
 
-static void concern(const struct node *n, const char *path, struct concerned *out)
+void unsafe_concern(const struct node *n, const char *path, struct concerned *out)
 {
 	*out = (struct concerned){.kind = MARKER_FILE, .text = path};
 	node_file_id(n, &out->id);
@@ -65,7 +49,7 @@ static int begin_file(struct unsafe *u, const struct file *f)
 	_cleanup_free_ char *paths = node_paths(u->fs, f->node);
 	struct concerned c;
 
-	concern(f->node, paths ? paths : "", &c);
+	unsafe_concern(f->node, paths ? paths : "", &c);
 	return marker_begin(u->marker, &c);
 }
 
@@ -215,7 +199,8 @@ void unsafe_switched(struct fs *fs, struct file *f, bool flushed)
 void unsafe_closed(struct fs *fs, struct file *f, struct handle *h, int *fd)
 {
 	struct unsafe *u = fs->unsafe;
-	struct closed *c = h->unsafe && fs->config.flush_on_close ? malloc(sizeof(*c)) : NULL;
+	struct closed *c =
+	    h->unsafe && atomic_load(&fs->flush_on_close) ? malloc(sizeof(*c)) : NULL;
 	bool last;
 
 	if (c)
@@ -225,6 +210,7 @@ void unsafe_closed(struct fs *fs, struct file *f, struct handle *h, int *fd)
 	if (last && c && c->file && !u->stop && u->waiting < CLOSED_MAX) {
 		DL_APPEND(u->closed, c);
 		u->waiting++;
+		atomic_fetch_add(&f->flushing, 1);
 		*fd = -1;
 		c = NULL;
 		pthread_cond_broadcast(&u->changed);
@@ -262,7 +248,7 @@ static void flush_failed(struct closed *c, int err)
 		  "fails until cachefsctl trust",
 		  path, strerror(-err));
 	node_set_error(c->fs, c->file->node, -err);
-	concern(c->file->node, path, &concerned);
+	unsafe_concern(c->file->node, path, &concerned);
 	failed(u, &concerned);
 }
 
@@ -274,6 +260,7 @@ static void closed_done(struct closed *c, int err)
 	if (err && err != -EINVAL && err != -EROFS)
 		flush_failed(c, err);
 	close(c->fd);
+	atomic_fetch_sub(&c->file->flushing, 1);
 	file_put(c->fs, c->file);
 	free(c);
 	pthread_mutex_lock(&u->lock);
@@ -445,144 +432,6 @@ static void *unsafe_thread(void *arg)
 	return NULL;
 }
 
-/* ---- after a crash ---- */
-
-bool unsafe_tainted(const struct fs *fs)
-{
-	return marker_tainted(fs->unsafe->marker);
-}
-
-int unsafe_check(struct fs *fs, struct node *n)
-{
-	_cleanup_path_ struct path_fd p = PATH_FD_NONE;
-	_cleanup_free_ char *paths = NULL;
-	struct file_id id;
-	struct statx st;
-	int err;
-
-	if (!unsafe_tainted(fs))
-		return 0;
-	node_file_id(n, &id);
-	paths = node_paths(fs, n);
-	err = path_fd_get(fs, n, &p);
-	if (!err)
-		err = fs_statx_fd(p.fd, &st);
-	if (!err && marker_concerns(fs->unsafe->marker, &id, paths, &st))
-		err = -EUCLEAN;
-	return err;
-}
-
-static void warn_tainted(struct unsafe *u)
-{
-	char what[512];
-
-	marker_describe(u->marker, what, sizeof(what));
-	log_warn("the host went down while flushes were dropped: %s may have lost data. Opening "
-		 "them fails (EUCLEAN) until you put them back to their last checkpoint "
-		 "(cachefsctl rollback), say that they are good (cachefsctl trust), or mount with "
-		 "after-crash=rollback or after-crash=trust",
-		 what);
-}
-
-static bool rollback_concerned(void *arg, int fd, const char *path)
-{
-	struct unsafe *u = arg;
-	_cleanup_free_ char *paths = calloc(1, strlen(path) + 2); /* a list of one */
-	struct file_id id;
-	struct statx st;
-
-	if (!paths || !file_id_of(fd, &id) || fs_statx_fd(fd, &st))
-		return false;
-	strcpy(paths, path);
-	return marker_concerns(u->marker, &id, paths, &st);
-}
-
-static void rollback_done(void *arg, const char *path, int err, const struct fs_rollback *r)
-{
-	struct unsafe *u = arg;
-
-	if (!err)
-		err = marker_trust_file(u->marker, &r->id, path);
-	if (err)
-		log_error("%s: it could not be put back to its checkpoint: %s", path,
-			  strerror(-err));
-	else
-		log_warn("%s: put back to its checkpoint; the file that was there is %s beside it",
-			 path, r->kept);
-}
-
-static void rollback_all(struct unsafe *u)
-{
-	unsigned n =
-	    checkpointer_rollback_all(u->fs->checkpointer, rollback_concerned, rollback_done, u);
-
-	log_warn("after-crash=rollback: %u files were put back; those without a checkpoint stay "
-		 "as they are",
-		 n);
-}
-
-/* A process died, but not the host: what it wrote is in the page cache still. */
-static int resolve_same_boot(struct unsafe *u, enum marker_found *found)
-{
-	int err = fs_sync_backing(u->fs), gone;
-
-	if (*found == MARKER_SAME_BOOT)
-		log_warn("an earlier process ended without flushing: %s",
-			 err ? strerror(-err) : "flushed now, nothing is lost");
-	gone = marker_resolve(u->marker, -err);
-	*found = marker_tainted(u->marker) ? MARKER_TAINTED : MARKER_CLEAN;
-	return gone;
-}
-
-static int meet_marker(struct unsafe *u, enum marker_found found)
-{
-	int err = 0;
-
-	if (found != MARKER_CLEAN)
-		err = resolve_same_boot(u, &found);
-	if (err || found != MARKER_TAINTED)
-		return err;
-	if (u->fs->config.trust_after_crash) {
-		char what[512];
-
-		marker_describe(u->marker, what, sizeof(what));
-		log_warn(
-		    "the host went down while flushes were dropped: %s may have lost data, and "
-		    "is trusted all the same (after-crash=trust)",
-		    what);
-		return marker_trust_all(u->marker);
-	}
-	if (u->fs->config.rollback_after_crash)
-		rollback_all(u);
-	err = marker_seen(u->marker);
-	warn_tainted(u);
-	return err;
-}
-
-int unsafe_trust_id(struct fs *fs, const struct file_id *id, const char *name)
-{
-	return marker_tainted(fs->unsafe->marker) ? marker_trust_file(fs->unsafe->marker, id, name)
-						  : 0;
-}
-
-int unsafe_trust(struct fs *fs, int fd, const char *name)
-{
-	struct file_id id;
-
-	return file_id_of(fd, &id) ? unsafe_trust_id(fs, &id, name) : -EOPNOTSUPP;
-}
-
-int unsafe_trust_all(struct fs *fs)
-{
-	struct unsafe *u = fs->unsafe;
-
-	pthread_mutex_lock(&u->lock);
-	u->failed = false;
-	pthread_cond_broadcast(&u->changed);
-	pthread_mutex_unlock(&u->lock);
-	return marker_trust_all(u->marker);
-}
-
 /* ---- life ---- */
 
 int unsafe_create(struct fs *fs, struct unsafe **out)
@@ -597,10 +446,17 @@ int unsafe_create(struct fs *fs, struct unsafe **out)
 	u->fs = fs;
 	pthread_mutex_init(&u->lock, NULL);
 	pthread_cond_init(&u->changed, NULL);
+	*out = u;
+	/* another mount that will be in the way is told of now, not at the first open */
+	if (fs_switches(fs).no_flush && !fs->config.read_only) {
+		err = private_dir_own(fs->own);
+		if (err == -EBUSY)
+			return err;
+	}
 	err = marker_create(fs->own, NULL, &u->marker, &found);
 	*out = u;
 	if (!err)
-		err = meet_marker(u, found);
+		err = unsafe_meet(u, found);
 	if (err)
 		return err;
 	sigfillset(&all);

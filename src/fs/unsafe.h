@@ -57,6 +57,11 @@ int unsafe_trust(struct fs *fs, int fd, const char *name);
 int unsafe_trust_id(struct fs *fs, const struct file_id *id, const char *name);
 int unsafe_trust_all(struct fs *fs);
 
+/*
+ * N and OTHER (NULL: none) will have other names: where a rule's pattern made them concerned they
+ * stay so. 0, or why that could not be said.
+ */
+int unsafe_renaming(struct fs *fs, struct node *n, struct node *other);
 /* Some file may be concerned, so that it is worth asking. */
 bool unsafe_tainted(const struct fs *fs);
 

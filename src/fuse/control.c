@@ -79,6 +79,16 @@ static int do_flush(const struct ioctl_call *c)
 	return c->in->flags & FUSE_IOCTL_DIR ? -ENOTTY : fs_flush_file(c->s->fs, c->in->fh);
 }
 
+static bool all_zero(const void *p, size_t size)
+{
+	const uint8_t *bytes = p;
+
+	for (size_t i = 0; i < size; i++)
+		if (bytes[i])
+			return false;
+	return true;
+}
+
 /* ---- the mount's mode and rules ---- */
 
 static int explain_switch(int err, char *error, size_t size)
@@ -118,6 +128,23 @@ static int switches_renew(struct session *s, struct switches before, char *error
 	return explain_switch(err, error, size);
 }
 
+static int checkpoint_renew(struct session *s, char *error, size_t size)
+{
+	int err = fs_set_checkpoint(s->fs, s->options->checkpoint);
+
+	if (err)
+		snprintf(
+		    error, size, "checkpoint=%u: %s", s->options->checkpoint,
+		    err == -EOPNOTSUPP
+			? "the backing filesystem has no reflinks: use XFS or btrfs, or leave "
+			  "it out"
+		    : err == -EBUSY
+			? "another mount of the same SOURCE owns its checkpoints: unmount that "
+			  "one"
+			: strerror(-err));
+	return err ? -EBUSY : 0;
+}
+
 /* The options are those WANTED, in force, or as they were. */
 static int remount_to(struct session *s, struct options *wanted, struct rules *rules, char *error,
 		      size_t size)
@@ -132,13 +159,17 @@ static int remount_to(struct session *s, struct options *wanted, struct rules *r
 		rules_unref(rules);
 		return err;
 	}
-	err = switches_renew(s, before, error, size);
+	err = checkpoint_renew(s, error, size);
+	if (!err)
+		err = switches_renew(s, before, error, size);
 	if (err == -EBUSY || err == -EOPNOTSUPP) {
 		options_remount(o, wanted, undone, sizeof(undone)); /* swaps them back */
 		o->switches = o->mode = o->override = before;
+		checkpoint_renew(s, undone, sizeof(undone));
 		rules_unref(rules);
 		return err;
 	}
+	fs_set_flush_on_close(s->fs, o->on_close == ON_CLOSE_FLUSH);
 	log_level_set(o->log_level);
 	fs_set_modes_by(s->fs, o->modes_by == MODES_BY_ROOT);
 	fs_set_limits(s->fs, &o->budget);
@@ -277,9 +308,8 @@ static int show_mode(const struct ioctl_call *c, struct cachefs_mode *out)
 
 static int mode_request_check(const struct cachefs_mode *m)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(m->reserved); i++)
-		if (m->reserved[i])
-			return -EINVAL;
+	if (!all_zero(m->reserved, sizeof(m->reserved)))
+		return -EINVAL;
 	if (m->flags & ~(uint32_t)MODE_FLAGS || (m->flags & MODE_CHANGES) == MODE_CHANGES ||
 	    (!(m->flags & MODE_CHANGES) && m->flags))
 		return -EINVAL;
@@ -380,6 +410,54 @@ static int do_status(const struct ioctl_call *c)
 	return fs_file_status(c->s->fs, c->in->fh, c->out);
 }
 
+/* ---- after a crash ---- */
+
+/* A name in an ioctl's argument: one component, or empty. */
+static bool name_ok(const char *name, size_t size)
+{
+	return memchr(name, 0, size) && !strchr(name, '/') && strcmp(name, ".") != 0 &&
+	       strcmp(name, "..") != 0;
+}
+
+static int do_trust(const struct ioctl_call *c)
+{
+	const struct cachefs_trust *t = c->arg;
+
+	if (!(c->in->flags & FUSE_IOCTL_DIR))
+		return -ENOTTY;
+	if (!name_ok(t->name, sizeof(t->name)) || !all_zero(t->reserved, sizeof(t->reserved)))
+		return -EINVAL;
+	if (*t->name)
+		return fs_trust(c->s->fs, c->req->in->nodeid, t->name, c->req->in->uid);
+	if (!is_root_dir(c))
+		return -ENOTTY;
+	return is_administrator(c) ? fs_trust_all(c->s->fs) : -EPERM;
+}
+
+static int do_rollback(const struct ioctl_call *c)
+{
+	const struct cachefs_rollback in = *(const struct cachefs_rollback *)c->arg;
+	struct cachefs_rollback *out = c->out;
+	struct fs_rollback r;
+	int err;
+
+	if (!(c->in->flags & FUSE_IOCTL_DIR))
+		return -ENOTTY;
+	if (!name_ok(in.name, sizeof(in.name)) || !*in.name ||
+	    in.flags & ~(uint32_t)CACHEFS_ROLLBACK_DRY_RUN ||
+	    !all_zero(in.reserved, sizeof(in.reserved)))
+		return -EINVAL;
+	err = fs_rollback(c->s->fs, c->req->in->nodeid, in.name,
+			  in.flags & CACHEFS_ROLLBACK_DRY_RUN, c->req->in->uid, &r);
+	*out = in;
+	if (err)
+		return err;
+	out->taken_s = r.taken.tv_sec;
+	out->taken_nsec = (uint32_t)r.taken.tv_nsec;
+	memcpy(out->kept, r.kept, sizeof(out->kept));
+	return 0;
+}
+
 static const struct {
 	uint32_t cmd;
 	int (*run)(const struct ioctl_call *c);
@@ -388,6 +466,8 @@ static const struct {
     {CACHEFS_IOC_FLUSH, do_flush},     {CACHEFS_IOC_REMOUNT, do_remount},
     {CACHEFS_IOC_MODE, do_mode},       {CACHEFS_IOC_STATUS, do_status},
     {CACHEFS_IOC_HANDOFF, do_handoff}, {CACHEFS_IOC_RELOAD, do_reload},
+    {CACHEFS_IOC_TRUST, do_trust},
+    {CACHEFS_IOC_ROLLBACK, do_rollback},
 };
 
 /* The kernel has made the sizes those of the command; a malformed request may not have. */

@@ -213,6 +213,7 @@ static void file(struct writer *t, const struct status_file *f)
 	NUMBER(t, "dirty_bytes", s->dirty_bytes);
 	NUMBER(t, "writeback_bytes", s->writeback_bytes);
 	ERROR(t, "error", s->error);
+	BOOLEAN(t, "flushing", s->flushing);
 	BOOLEAN(t, "tainted", s->tainted);
 	NUMBER(t, "checkpoint_age_s",
 	       s->checkpoint_age_s < 0 ? CACHEFS_UNKNOWN : (uint64_t)s->checkpoint_age_s);

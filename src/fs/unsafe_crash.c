@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Files whose flushes were dropped when the host went down, or the process. */
+#include <string.h>
+
+#include "base/log.h"
+#include "fs/internal.h"
+#include "fs/unsafe_internal.h"
+
+bool unsafe_tainted(const struct fs *fs)
+{
+	return marker_tainted(fs->unsafe->marker);
+}
+
+int unsafe_check(struct fs *fs, struct node *n)
+{
+	_cleanup_path_ struct path_fd p = PATH_FD_NONE;
+	_cleanup_free_ char *paths = NULL;
+	struct file_id id;
+	struct statx st;
+	int err;
+
+	if (!unsafe_tainted(fs))
+		return 0;
+	node_file_id(n, &id);
+	paths = node_paths(fs, n);
+	err = path_fd_get(fs, n, &p);
+	if (!err)
+		err = fs_statx_fd(p.fd, &st);
+	if (!err && marker_concerns(fs->unsafe->marker, &id, paths, &st))
+		err = -EUCLEAN;
+	return err;
+}
+
+static void warn_tainted(struct unsafe *u)
+{
+	char what[512];
+
+	marker_describe(u->marker, what, sizeof(what));
+	log_warn("the host went down while flushes were dropped: %s may have lost data. Opening "
+		 "them fails (EUCLEAN) until you put them back to their last checkpoint "
+		 "(cachefsctl rollback), say that they are good (cachefsctl trust), or mount with "
+		 "after-crash=rollback or after-crash=trust",
+		 what);
+}
+
+static bool rollback_concerned(void *arg, int fd, const char *path)
+{
+	struct unsafe *u = arg;
+	_cleanup_free_ char *paths = calloc(1, strlen(path) + 2); /* a list of one */
+	struct file_id id;
+	struct statx st;
+
+	if (!paths || !file_id_of(fd, &id) || fs_statx_fd(fd, &st))
+		return false;
+	strcpy(paths, path);
+	return marker_concerns(u->marker, &id, paths, &st);
+}
+
+static void rollback_done(void *arg, const char *path, int err, const struct fs_rollback *r)
+{
+	struct unsafe *u = arg;
+
+	if (!err)
+		err = marker_trust_file(u->marker, &r->id, path);
+	if (err)
+		log_error("%s: it could not be put back to its checkpoint: %s", path,
+			  strerror(-err));
+	else
+		log_warn("%s: put back to its checkpoint; the file that was there is %s beside it",
+			 path, r->kept);
+}
+
+static void rollback_all(struct unsafe *u)
+{
+	unsigned n =
+	    checkpointer_rollback_all(u->fs->checkpointer, rollback_concerned, rollback_done, u);
+
+	log_warn("after-crash=rollback: %u files were put back; those without a checkpoint stay "
+		 "as they are",
+		 n);
+}
+
+/* A process died, but not the host: what it wrote is in the page cache still. */
+static int resolve_same_boot(struct unsafe *u, enum marker_found *found)
+{
+	int err = fs_sync_backing(u->fs), gone;
+
+	if (*found == MARKER_SAME_BOOT)
+		log_warn("an earlier process ended without flushing: %s",
+			 err ? strerror(-err) : "flushed now, nothing is lost");
+	gone = marker_resolve(u->marker, -err);
+	*found = marker_tainted(u->marker) ? MARKER_TAINTED : MARKER_CLEAN;
+	return gone;
+}
+
+int unsafe_meet(struct unsafe *u, enum marker_found found)
+{
+	int err = 0;
+
+	if (found != MARKER_CLEAN)
+		err = resolve_same_boot(u, &found);
+	if (err || found != MARKER_TAINTED)
+		return err;
+	if (u->fs->config.trust_after_crash) {
+		char what[512];
+
+		marker_describe(u->marker, what, sizeof(what));
+		log_warn(
+		    "the host went down while flushes were dropped: %s may have lost data, and "
+		    "is trusted all the same (after-crash=trust)",
+		    what);
+		return marker_trust_all(u->marker);
+	}
+	if (u->fs->config.rollback_after_crash)
+		rollback_all(u);
+	err = marker_seen(u->marker);
+	warn_tainted(u);
+	return err;
+}
+
+int unsafe_trust_id(struct fs *fs, const struct file_id *id, const char *name)
+{
+	return marker_tainted(fs->unsafe->marker) ? marker_trust_file(fs->unsafe->marker, id, name)
+						  : 0;
+}
+
+int unsafe_trust(struct fs *fs, int fd, const char *name)
+{
+	struct file_id id;
+
+	return file_id_of(fd, &id) ? unsafe_trust_id(fs, &id, name) : -EOPNOTSUPP;
+}
+
+int unsafe_trust_all(struct fs *fs)
+{
+	struct unsafe *u = fs->unsafe;
+
+	pthread_mutex_lock(&u->lock);
+	u->failed = false;
+	pthread_cond_broadcast(&u->changed);
+	pthread_mutex_unlock(&u->lock);
+	return marker_trust_all(u->marker);
+}
+
+static int stay_concerned(struct fs *fs, struct node *n)
+{
+	_cleanup_free_ char *paths = NULL;
+	struct concerned c;
+
+	if (!n || n->rec->type != S_IFREG || unsafe_check(fs, n) != -EUCLEAN)
+		return 0;
+	paths = node_paths(fs, n);
+	unsafe_concern(n, paths ? paths : "", &c);
+	return marker_error(fs->unsafe->marker, &c);
+}
+
+int unsafe_renaming(struct fs *fs, struct node *n, struct node *other)
+{
+	int err = unsafe_tainted(fs) ? stay_concerned(fs, n) : 0;
+
+	return err || !unsafe_tainted(fs) ? err : stay_concerned(fs, other);
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What unsafe.c and unsafe_crash.c share. */
+#ifndef CACHEFS_FS_UNSAFE_INTERNAL_H
+#define CACHEFS_FS_UNSAFE_INTERNAL_H
+
+#include <pthread.h>
+#include <time.h>
+
+#include "durability/marker.h"
+#include "fs/unsafe.h"
+
+struct closed;
+
+struct unsafe {
+	struct fs *fs;
+	struct marker *marker;
+	pthread_t thread;
+	pthread_mutex_t lock; /* all below, h->unsafe, f->unsafe_writers; after f->lock */
+	pthread_cond_t changed;
+	struct closed *closed; /* to be flushed */
+	unsigned waiting;      /* of them */
+	unsigned flushing;     /* taken from there, not done */
+	unsigned writers;      /* opens for writing that drop flushes */
+	uint64_t opens;	       /* of them, ever */
+	time_t quiet_since;    /* CLOCK_MONOTONIC: when the last of them went */
+	bool ending;	       /* the marker is being removed */
+	bool failed;	       /* something could not be flushed: the marker stays */
+	bool running, stop;
+};
+
+/* What the marker says of N. PATH is borrowed. */
+void unsafe_concern(const struct node *n, const char *path, struct concerned *out);
+/* At the start: what an earlier mount left is dealt with as after-crash says. 0 or a negative
+ * errno. */
+int unsafe_meet(struct unsafe *u, enum marker_found found);
+
+#endif
