@@ -5,7 +5,7 @@
 
 PATH=$PATH:/usr/sbin:/sbin
 build_packages="gcc make autoconf automake pkg-config xz-utils fuse3
-	libfuse3-dev liburing-dev uthash-dev libc6-dev"
+	libfuse3-dev libjansson-dev liburing-dev uthash-dev libc6-dev"
 
 say() { printf '%s\n' "$*"; }
 die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }

@@ -65,7 +65,7 @@ struct cachefs_info {
 	__u32 version; /* of this interface: CACHEFS_IOC_VERSION */
 	__s32 pid;     /* of the process that serves the mount, in its own pid namespace */
 	__u64 reserved[6];
-	char options[1024]; /* in force, as for mount -o; NUL-terminated */
+	char options[8192]; /* in force, as for mount -o; NUL-terminated */
 };
 #define CACHEFS_IOC_VERSION 2
 #define CACHEFS_IOC_INFO _IOR(CACHEFS_IOC_MAGIC, 0, struct cachefs_info)
@@ -95,12 +95,13 @@ struct cachefs_remount {
  * and as little cached, as the new mode promises.
  * SET: to `switches`. CLEAR: takes the setting back, so that what has less precedence holds again.
  * PERSIST: the one stored with the file is set or cleared (on SET one of run time is cleared, so
- * that it holds); else the one of run time, which ends with the mount. PENDING_OK: where an open
- * file cannot follow, `pending` is set and the mode comes when all have closed the file; without,
- * that is EBUSY and nothing has changed. Not on the mount's mode: there it is EBUSY.
- * Showing is anyone's who has a descriptor. Errors of changing: EPERM (modes-by); EINVAL;
- * EOPNOTSUPP (a directory; no direct I/O here; no extended attributes); EBUSY; EIO and others when
- * the mode is in force but data written before could not be flushed.
+ * that it holds); else the one of run time, which ends with the mount. PENDING_OK, and PERSIST:
+ * where an open file cannot follow, `pending` is set and the mode comes when all have closed the
+ * file; without, that is EBUSY and nothing has changed. Not on the mount's mode: there it is EBUSY.
+ * The caller's own descriptor counts as an open: with O_APPEND, also for reading alone, it is one
+ * that follows into every mode. Showing is anyone's who has a descriptor. Errors of changing: EPERM
+ * (modes-by); EINVAL; EOPNOTSUPP (a directory; no direct I/O here; no extended attributes); EBUSY;
+ * EIO and others when the mode is in force but data written before could not be flushed.
  */
 struct cachefs_mode {
 	__u32 flags;	/* in: of CACHEFS_MODE_ */

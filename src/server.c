@@ -49,7 +49,7 @@ struct server {
 	bool have_signals;
 	atomic_bool ending;
 	pthread_mutex_t shown_lock; /* shown; after session.options_lock */
-	char shown[1024];	    /* the options in force, as last seen */
+	char shown[8192];	    /* the options in force, as last seen */
 };
 
 /* ---- the way to a mount that answers ---- */
@@ -395,7 +395,7 @@ static int finish(struct server *s)
 static int serve(struct server *s)
 {
 	struct options *o = s->options;
-	char shown[1024];
+	char shown[8192];
 	int code = start(s);
 
 	if (code) {

@@ -83,6 +83,9 @@ int mode_parse(const char *text, size_t len, struct switches *sw)
 	const char *end = text + len;
 	bool any = false;
 
+	/* some programs store an attribute's text with its NUL */
+	if (len && !end[-1])
+		end--;
 	while (text < end) {
 		size_t n = 0;
 

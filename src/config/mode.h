@@ -57,8 +57,8 @@ int mode_describe(struct switches sw, char *buf, size_t size);
 
 /*
  * TEXT (LEN bytes) as mode_describe() gives it, or MODE[,SWITCH=on|off...], or the switches alone
- * on top of the default mode. Words are separated by commas or blanks. 0, or -EINVAL for an unknown
- * word or a contradiction; *SW untouched then.
+ * on top of the default mode. Words are separated by commas or blanks; one NUL at the end is none
+ * of them. 0, or -EINVAL for an unknown word or a contradiction; *SW untouched then.
  */
 int mode_parse(const char *text, size_t len, struct switches *sw);
 

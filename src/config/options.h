@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The command line and the -o string as a plain struct. No system calls, nothing is printed.
+ * The command line and the -o string as a plain struct. No system calls (but in
+ * options_load_rules()), nothing is printed.
  *
  * Functions that can refuse their input fill ERR (of ERRSIZE bytes, at least 1; OPTIONS_ERROR_SIZE
  * is enough for all) with one line for people, without a newline, and return -EINVAL; -ENOMEM
@@ -37,6 +38,9 @@ struct string_list {
 	char **items; /* no NULL at the end */
 	size_t count;
 };
+
+/* Bytes of all rule= together: mount(8)'s table and the ioctls that carry options are small. */
+#define RULE_OPTIONS_MAX 2048
 
 struct rules;
 

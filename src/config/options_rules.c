@@ -26,29 +26,6 @@ static bool contains(const struct string_list *list, const char *item)
 	return false;
 }
 
-static int parse_rules(const struct option_row *row, void *field, const char *value,
-		       struct refusal *r)
-{
-	struct string_list *list = field;
-	int err = check_rule(value, r);
-	char **items, *copy;
-
-	(void)row;
-	/* The first match wins, so a rule given again says nothing; mount(8) may hand all those of
-	 * the mount back at a remount. */
-	if (err || contains(list, value))
-		return err;
-	items = reallocarray(list->items, list->count + 1, sizeof(*items));
-	if (!items)
-		return refuse_no_memory(r);
-	list->items = items;
-	copy = strdup(value);
-	if (!copy)
-		return refuse_no_memory(r);
-	items[list->count++] = copy;
-	return 0;
-}
-
 static void render_rules(const struct option_row *row, const void *field, struct text *t)
 {
 	const struct string_list *list = field;
@@ -58,6 +35,44 @@ static void render_rules(const struct option_row *row, const void *field, struct
 			text_add(t, ",%s=", row->name);
 		text_add_escaped(t, list->items[i], strlen(list->items[i]), ",\\\"");
 	}
+}
+
+/* Would the list be longer than may be, as an -o string, with VALUE? */
+static bool too_long(const struct option_row *row, const struct string_list *list,
+		     const char *value)
+{
+	struct text t = {0};
+
+	render_rules(row, list, &t);
+	text_add_escaped(&t, value, strlen(value), ",\\\"");
+	return t.len + strlen(",rule=") > RULE_OPTIONS_MAX;
+}
+
+static int parse_rules(const struct option_row *row, void *field, const char *value,
+		       struct refusal *r)
+{
+	struct string_list *list = field;
+	int err = check_rule(value, r);
+	char **items, *copy;
+
+	/* The first match wins, so a rule given again says nothing; mount(8) may hand all those of
+	 * the mount back at a remount. */
+	if (err || contains(list, value))
+		return err;
+	if (too_long(row, list, value))
+		return refuse(r,
+			      "option \"rule\": more than %d bytes in all: put the rules into a "
+			      "file, and give rules=FILE",
+			      RULE_OPTIONS_MAX);
+	items = reallocarray(list->items, list->count + 1, sizeof(*items));
+	if (!items)
+		return refuse_no_memory(r);
+	list->items = items;
+	copy = strdup(value);
+	if (!copy)
+		return refuse_no_memory(r);
+	items[list->count++] = copy;
+	return 0;
 }
 
 static bool equal_rules(const void *a, const void *b)

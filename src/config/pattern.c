@@ -26,13 +26,14 @@ struct class
 	uint64_t bits[4];
 };
 
-/* Most patterns begin and end with bytes as they are; these are compared first. */
+/* Plain bytes are looked at first: they settle most matches. */
 struct pattern {
-	bool name_only; /* no slash: about the last component */
-	uint16_t count; /* tokens */
-	uint16_t head;	/* of these: plain bytes at the start */
-	uint16_t tail;	/* and at the end, none of them in head */
-	char *plain;	/* the head's bytes, then the tail's */
+	bool name_only;	 /* no slash: about the last component */
+	uint16_t count;	 /* tokens */
+	uint16_t head;	 /* of these: plain bytes at the start */
+	uint16_t tail;	 /* and at the end, none of them in head */
+	uint16_t within; /* and the longest run of them in between */
+	char *plain;	 /* the bytes of head, tail and within, one after the other */
 	struct class *classes;
 	struct token tokens[];
 };
@@ -250,16 +251,31 @@ static int check_end(struct compiler *c)
 	return 0;
 }
 
+/* COUNT tokens that are bytes, from FIRST on, to the end of what is there. */
+static void copy_plain(struct pattern *p, size_t *used, size_t first, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		p->plain[(*used)++] = (char)p->tokens[first + i].byte;
+}
+
 static void find_plain(struct pattern *p)
 {
+	size_t used = 0, run = 0, longest_end = 0;
+
 	while (p->head < p->count && p->tokens[p->head].kind == TOKEN_BYTE)
 		p->head++;
 	while (p->head + p->tail < p->count && p->tokens[p->count - p->tail - 1].kind == TOKEN_BYTE)
 		p->tail++;
-	for (size_t i = 0; i < p->head; i++)
-		p->plain[i] = (char)p->tokens[i].byte;
-	for (size_t i = 0; i < p->tail; i++)
-		p->plain[p->head + i] = (char)p->tokens[p->count - p->tail + i].byte;
+	for (size_t i = p->head; i < (size_t)(p->count - p->tail); i++) {
+		run = p->tokens[i].kind == TOKEN_BYTE ? run + 1 : 0;
+		if (run > p->within) {
+			p->within = (uint16_t)run;
+			longest_end = i + 1;
+		}
+	}
+	copy_plain(p, &used, 0, p->head);
+	copy_plain(p, &used, (size_t)(p->count - p->tail), p->tail);
+	copy_plain(p, &used, longest_end - p->within, p->within);
 }
 
 /* All in one piece: the tokens, the classes, the bytes. As many of each as there can be. */
@@ -310,13 +326,13 @@ int pattern_compile(const char *text, size_t len, struct pattern **out,
 
 /* ---- matching ---- */
 
-/* The tokens between head and tail, and the positions among them that the path so far leads to. */
+/* The tokens between head and tail; a set of positions among them has a bit for each, and one for
+ * the end. */
 #define SET_WORDS (PATTERN_MAX / 64 + 1)
 struct matcher {
 	const struct token *tokens;
 	const struct class *classes;
 	size_t count;
-	uint64_t sets[2][SET_WORDS];
 };
 
 /* Arriving at a token that may stand for nothing is arriving at the next one too. */
@@ -368,8 +384,11 @@ static bool match_middle(const struct pattern *p, const char *path, size_t len)
 			    .classes = p->classes,
 			    .count = (size_t)(p->count - p->head - p->tail)};
 	size_t words = m.count / 64 + 1;
-	uint64_t *now = m.sets[0], *next = m.sets[1];
+	/* as little of them is touched as the pattern needs: most need one word */
+	uint64_t sets[2][SET_WORDS], *now = sets[0], *next = sets[1];
 
+	for (size_t w = 0; w < words; w++)
+		now[w] = next[w] = 0;
 	arrive(&m, now, 0);
 	for (size_t at = 0; at < len; at++) {
 		uint64_t *spent = now, any = 0;
@@ -410,5 +429,7 @@ bool pattern_matches(const struct pattern *p, const char *path, size_t len, size
 		return len == 0;
 	if (head + tail + 1 == p->count && p->tokens[head].kind == TOKEN_STAR)
 		return !memchr(path, '/', len);
+	if (p->within && !memmem(path, len, p->plain + head + tail, p->within))
+		return false;
 	return match_middle(p, path, len);
 }

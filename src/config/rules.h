@@ -44,8 +44,8 @@ int rules_parse(const char *const *inlined, size_t count, const char *name, cons
 		size_t len, struct rules **out, char *err, size_t errsize);
 /*
  * The same with the text of the file PATH (NULL: none), which is read now and closed again. Also
- * the errors of open(2) and read(2), and -EINVAL for more than RULES_FILE_MAX bytes. Never waits
- * for a FIFO or a terminal.
+ * the errors of open(2) and read(2), and -EINVAL for more than RULES_FILE_MAX bytes and for a FIFO,
+ * which is not waited for.
  */
 int rules_load(const char *const *inlined, size_t count, const char *path, struct rules **out,
 	       char *err, size_t errsize);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/util.h"
 #include "config/options_internal.h"
@@ -34,6 +35,7 @@ int rules_load(const char *const *inlined, size_t count, const char *path, struc
 	_cleanup_free_ char *text = NULL;
 	_cleanup_fd_ int fd = -1;
 	struct quoted q;
+	struct stat st;
 	ssize_t len;
 
 	if (!path)
@@ -43,8 +45,15 @@ int rules_load(const char *const *inlined, size_t count, const char *path, struc
 		refuse(&r, "out of memory while reading the rules: try again");
 		return -ENOMEM;
 	}
-	/* O_NONBLOCK: a FIFO without a writer is not waited for */
+	/* O_NONBLOCK: a FIFO without a writer is not waited for. It could not be read a second time
+	 * either; /dev/null can. */
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (fd >= 0 && fstat(fd, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode) &&
+	    !S_ISCHR(st.st_mode))
+		return refuse(&r,
+			      "option \"rules\": %s is no regular file, and a reload reads it "
+			      "again: name one",
+			      quote_string(&q, path));
 	len = fd < 0 ? -errno : read_all(fd, text, RULES_FILE_MAX + 1);
 	if (len < 0) {
 		refuse(&r, "option \"rules\": %s: %s: name a readable file", quote_string(&q, path),

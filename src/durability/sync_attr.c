@@ -212,7 +212,7 @@ int sync_attr_create(int root_fd, bool needed, struct sync_attr **out)
 		recover(s);
 	if (err || !needed) {
 		sync_attr_destroy(s);
-		return needed ? err : 0;
+		return needed && err != -EROFS ? err : 0;
 	}
 	*out = s;
 	return 0;

@@ -20,8 +20,8 @@ struct sync_attr;
 /*
  * ROOT_FD: the backing directory, readable; borrowed, until sync_attr_destroy(). With NEEDED the
  * attribute will be used: the lock that makes one daemon its owner is taken, -EBUSY where another
- * one has it. Without, what was left behind is cleared if there is any and nobody owns it; *OUT is
- * NULL then.
+ * one has it. *OUT is NULL on a read-only backing, which has no writers. Without NEEDED, what was
+ * left behind is cleared if there is any and nobody owns it; *OUT is NULL then.
  */
 int sync_attr_create(int root_fd, bool needed, struct sync_attr **out);
 void sync_attr_destroy(struct sync_attr *s);

@@ -120,6 +120,7 @@ struct switches fs_switches(struct fs *fs);
 struct fs_switched {
 	unsigned switched; /* have another mode now */
 	unsigned pending;  /* will have it when handles on the kernel path are closed */
+	unsigned refused;  /* of those: not before, for another reason */
 	unsigned failed;   /* have it, but what was written before could not be flushed */
 	int error;	   /* the first error of those */
 };

@@ -358,14 +358,15 @@ int handle_create_file(struct fs *fs, struct node *n, int fd, int client_flags, 
 	return 0;
 }
 
-/* One handle less: a mode that it could not follow into may be possible now. */
+/* One handle less: a mode that it could not follow into may be possible now, and is after the last.
+ */
 static void pending_again(struct fs *fs, struct file *f)
 {
 	struct file *again;
 	bool pending;
 
 	pthread_mutex_lock(&f->lock);
-	pending = f->handles && !switches_equal(f->mode.switches, f->wanted.switches);
+	pending = !switches_equal(f->mode.switches, f->wanted.switches);
 	pthread_mutex_unlock(&f->lock);
 	again = pending ? file_find(fs, f->node) : NULL;
 	if (again)

@@ -217,8 +217,8 @@ struct node *node_lookup(struct fs *fs, struct node *parent, const char *name, i
 		return NULL;
 	}
 	path_fd_install(fs, n, fd);
-	if (parent)
-		node_named(fs, n, parent, name, S_ISREG(st->stx_mode) && st->stx_nlink > 1);
+	if (parent && node_named(fs, n, parent, name, S_ISREG(st->stx_mode) && st->stx_nlink > 1))
+		fs_mode_renamed(fs, n);
 	return n;
 }
 
@@ -273,10 +273,13 @@ static void name_lost(struct path_fd *held, struct node *parent, const char *nam
 {
 	struct stat st;
 
-	if (fstat(held->fd, &st) == 0 && st.st_nlink == 0)
+	if (fstat(held->fd, &st) == 0 && st.st_nlink == 0) {
 		node_unpin(held->fs, held->node);
-	else
-		node_unnamed(held->fs, held->node, parent, name);
+		return;
+	}
+	node_unnamed(held->fs, held->node, parent, name);
+	if (held->node->rec->type == S_IFREG)
+		fs_mode_renamed(held->fs, held->node);
 }
 
 void node_name_lost(struct path_fd *held, struct node *parent, const char *name, bool lost)

@@ -109,8 +109,11 @@ void node_forget(struct fs *fs, struct node *n, uint64_t count);
 void node_ref(struct fs *fs, struct node *n);
 void node_unref(struct fs *fs, struct node *n);
 
-/* N was seen as NAME in PARENT; besides its other names where it has SEVERAL. */
-void node_named(struct fs *fs, struct node *n, struct node *parent, const char *name, bool several);
+/*
+ * N was seen as NAME in PARENT; besides its other names where it has SEVERAL. Has it other names
+ * than before, so that rules may say something else (fs_mode_renamed())?
+ */
+bool node_named(struct fs *fs, struct node *n, struct node *parent, const char *name, bool several);
 /* N, which was NAME in FROM, is NEWNAME in TO. */
 void node_moved(struct fs *fs, struct node *n, struct node *from, const char *name, struct node *to,
 		const char *newname);

@@ -76,24 +76,27 @@ static void set_current(struct fs *fs, struct node *n, struct node *parent, char
 	n->rec->parent = node_id(parent);
 }
 
-void node_named(struct fs *fs, struct node *n, struct node *parent, const char *name, bool several)
+bool node_named(struct fs *fs, struct node *n, struct node *parent, const char *name, bool several)
 {
 	struct node_name *gone = NULL, old = {0};
+	bool other;
 	char *copy;
 
 	pthread_mutex_lock(&fs->tree);
 	if (is_name(n->parent, n->name, parent, name) && (several || !n->others)) {
 		pthread_mutex_unlock(&fs->tree);
-		return;
+		return false;
 	}
 	copy = strdup(name);
 	if (!copy || n == fs->root || n == parent) {
 		pthread_mutex_unlock(&fs->tree);
 		free(copy);
-		return;
+		return false;
 	}
+	other = n->parent != NULL;
 	if (several && !is_name(n->parent, n->name, parent, name)) {
 		gone = take_other(n, parent, name);
+		other = other && !gone; /* else the same names in another order */
 		if (gone)
 			gone->next = keep_current(n);
 		else
@@ -108,6 +111,7 @@ void node_named(struct fs *fs, struct node *n, struct node *parent, const char *
 	if (old.parent)
 		node_unref(fs, old.parent);
 	free(old.name);
+	return other;
 }
 
 void node_moved(struct fs *fs, struct node *n, struct node *from, const char *name, struct node *to,

@@ -13,9 +13,10 @@ struct pages {
 };
 
 /*
- * Of the regular file that PATH_FD (O_PATH or other) is open on. Any thread; takes longer the more
- * is cached, but does not wait for I/O.
+ * Of the regular file that FD is open on, not with O_PATH (fs_reopen() with O_RDONLY | O_NONBLOCK,
+ * which waits for nobody's lease). Any thread; takes longer the more is cached, but does not wait
+ * for I/O.
  */
-void fs_pages(struct fs *fs, int path_fd, struct pages *out);
+void fs_pages(const struct fs *fs, int fd, struct pages *out);
 
 #endif

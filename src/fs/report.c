@@ -219,15 +219,18 @@ int report_readdir(struct fs *fs, const struct handle *h, uint64_t off, bool plu
 void report_read(struct fs_io *io, const struct handle *h)
 {
 	const struct report *r = h ? h->report : NULL;
-	size_t off;
+	size_t off, len;
 
 	if (!r || !r->text) {
 		io->done(io, r ? -EISDIR : -EBADF);
 		return;
 	}
 	off = MIN(io->off, r->len);
-	io->data = (uint8_t *)r->text + off;
-	io->done(io, (ssize_t)MIN(io->len, r->len - off));
+	len = MIN(io->len, r->len - off);
+	/* a copy: the report may be closed before the thread that replies has returned */
+	memcpy(io->buf, r->text + off, len);
+	io->data = io->buf;
+	io->done(io, (ssize_t)len);
 }
 
 int64_t report_lseek(const struct handle *h, int64_t off, int whence)

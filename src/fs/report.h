@@ -4,7 +4,9 @@
  *
  * Its files are no nodes. Their ids have 0 for an index, which the arena never gives, so
  * node_get() knows none of them: who got NULL from it asks here. The kernel's lookups of them need
- * no count. What an open reads is made at the open, and held by the handle.
+ * no count. What an open reads is made at the open, and held by the handle. (Pages that the kernel
+ * caches for sendfile and mappings are those of an inode, of the last open: with two readers at
+ * once read(2) is right, these may not be.)
  */
 #ifndef CACHEFS_FS_REPORT_H
 #define CACHEFS_FS_REPORT_H

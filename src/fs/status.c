@@ -96,6 +96,15 @@ static enum cachefs_kernel_path kernel_path_of(struct fs *fs, struct file *f,
 	return CACHEFS_KERNEL_PATH_EARLIER;
 }
 
+/*
+ * With F->lock held, which keeps its handles' descriptors open: one of our own of the same open, or
+ * -1. Opening the file again would take ten times as long.
+ */
+static int descriptor_of(const struct file *f)
+{
+	return f->handles ? fcntl(f->handles->fd, F_DUPFD_CLOEXEC, 3) : -1;
+}
+
 /* With F->lock held. */
 static void clients_of(const struct file *f, const struct handle *other, struct cachefs_status *s)
 {
@@ -127,9 +136,12 @@ static void counters_of(const struct stats *sum, struct cachefs_status *s)
 	s->flushes = sum->latencies[STATS_FLUSH];
 }
 
-static void file_look(struct fs *fs, struct file *f, const struct handle *other,
-		      const struct stats *sum, struct cachefs_status *s)
+/* A descriptor of the file, or -1. */
+static int file_look(struct fs *fs, struct file *f, const struct handle *other,
+		     const struct stats *sum, struct cachefs_status *s)
 {
+	int fd;
+
 	*s = (struct cachefs_status){.checkpoint_age_s = -1,
 				     .error = -flush_error(&f->flush),
 				     .direct_align = f->dio_error ? 0 : f->dio_offset};
@@ -143,13 +155,15 @@ static void file_look(struct fs *fs, struct file *f, const struct handle *other,
 	}
 	s->kernel_path = kernel_path_of(fs, f, other);
 	clients_of(f, other, s);
+	fd = descriptor_of(f);
 	pthread_mutex_unlock(&f->lock);
 	counters_of(sum, s);
+	return fd;
 }
 
 /* ---- what has to be asked for ---- */
 
-static void file_ask(struct fs *fs, int path_fd, struct comms *comms, struct cachefs_status *s,
+static void file_ask(struct fs *fs, int fd, struct comms *comms, struct cachefs_status *s,
 		     uint64_t *inode)
 {
 	struct pages pages;
@@ -157,13 +171,13 @@ static void file_ask(struct fs *fs, int path_fd, struct comms *comms, struct cac
 
 	s->size = CACHEFS_UNKNOWN;
 	/* what stands in memory is right here: the file is open */
-	if (!statx(path_fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC,
-		   STATX_SIZE | STATX_NLINK | STATX_INO, &st)) {
+	if (!statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_SIZE | STATX_NLINK | STATX_INO,
+		   &st)) {
 		s->size = st.stx_size;
 		s->deleted = st.stx_nlink == 0;
 		*inode = st.stx_ino;
 	}
-	fs_pages(fs, path_fd, &pages);
+	fs_pages(fs, fd, &pages);
 	s->cached_bytes = pages.cached;
 	s->dirty_bytes = pages.dirty;
 	s->writeback_bytes = pages.writeback;
@@ -176,6 +190,7 @@ int fs_file_status(struct fs *fs, uint64_t fh, struct cachefs_status *out)
 	struct handle *h = handle_get(fs, fh);
 	struct stats sum = {0};
 	struct comms comms = {0};
+	_cleanup_fd_ int fd = -1;
 	uint64_t inode;
 
 	if (!h || !h->file)
@@ -183,17 +198,17 @@ int fs_file_status(struct fs *fs, uint64_t fh, struct cachefs_status *out)
 	if (!h->can_read)
 		return -EBADF;
 	stats_sum(&h->file->stats, &sum);
-	file_look(fs, h->file, h, &sum, out);
-	file_ask(fs, h->file->path.fd, &comms, out, &inode);
+	fd = file_look(fs, h->file, h, &sum, out);
+	file_ask(fs, fd, &comms, out, &inode);
 	return 0;
 }
 
 /* ---- all of them ---- */
 
-/* Keeps a file's node and descriptor, but not the file open. */
+/* Keeps a file's node and a descriptor, but not the file open for its clients. */
 struct kept {
 	struct node *node;
-	struct path_fd path;
+	int fd;
 };
 
 /* Everything that stands in memory, of a moment as short as can be. */
@@ -208,14 +223,15 @@ static int files_look(struct fs *fs, struct status *out, struct kept **kept)
 	*kept = calloc(all.count + 1, sizeof(**kept));
 	for (size_t i = 0; out->files && *kept && i < all.count; i++) {
 		struct file *f = all.files[i];
-		struct kept *k = &(*kept)[i];
+		struct kept *k = &(*kept)[out->count];
+		struct cachefs_status *s = &out->files[out->count].s;
 		struct stats sum = {0};
 
 		stats_sum(&f->stats, &sum);
 		stats_add(&sum, &out->mount.total);
-		file_look(fs, f, NULL, &sum, &out->files[i].s);
-		if (path_fd_get(fs, f->node, &k->path)) /* open already: f->path */
-			k->path = (struct path_fd)PATH_FD_NONE;
+		k->fd = file_look(fs, f, NULL, &sum, s);
+		if (!s->opens) /* being opened or closed, or held by us */
+			continue;
 		node_ref(fs, k->node = f->node);
 		out->count++;
 	}
@@ -239,9 +255,9 @@ static int files_ask(struct fs *fs, struct status *out, struct kept *kept)
 				*path = 0;
 			f->path = strdup(path);
 			err = f->path ? 0 : -ENOMEM;
-			file_ask(fs, kept[i].path.fd, comms, &f->s, &f->inode);
+			file_ask(fs, kept[i].fd, comms, &f->s, &f->inode);
 		}
-		path_fd_put(&kept[i].path);
+		cleanup_fd(&kept[i].fd);
 		node_unref(fs, kept[i].node);
 	}
 	return err;

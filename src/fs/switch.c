@@ -197,6 +197,7 @@ static void late_barrier_job(struct pool_job *job)
 	struct late_barrier *b = container_of(job, struct late_barrier, job);
 	struct claim gate = gate_of_all();
 
+	drop_kernel_pages(b->fs, b->f);
 	iolock_acquire_wait(&b->f->range, &gate);
 	barrier(b->fs, b->f->path.fd, &b->f->flush, b->f->mode.switches); /* errors are latched */
 	iolock_release(&b->f->range, &gate);
@@ -241,14 +242,26 @@ static int each_file(struct fs *fs, void (*fn)(struct fs *fs, struct file *f, vo
 	return err;
 }
 
+static struct switches wanted_of(struct file *f)
+{
+	struct switches sw;
+
+	pthread_mutex_lock(&f->lock);
+	sw = f->wanted.switches;
+	pthread_mutex_unlock(&f->lock);
+	return sw;
+}
+
 static void update_one(struct fs *fs, struct file *f, void *arg)
 {
 	struct fs_switched *s = arg;
+	struct switches before = wanted_of(f);
 	bool switched;
 	int err = file_update(fs, f, &switched);
 
 	s->switched += switched;
 	s->pending += err == -EBUSY;
+	s->refused += err == -EBUSY && !switches_equal(before, wanted_of(f));
 	s->failed += err && err != -EBUSY;
 	s->error = s->error || err == -EBUSY ? s->error : err;
 }
@@ -268,7 +281,9 @@ static void check_one(struct fs *fs, struct file *f, void *arg)
 	struct file_mode to = fs_mode_of(fs, f->node);
 	bool *refused = arg;
 
-	if (!switches_equal(to.switches, f->mode.switches) && !file_follows(fs, f, to.switches))
+	/* what is pending for another reason does not matter here */
+	if (!switches_equal(to.switches, f->mode.switches) &&
+	    !switches_equal(to.switches, wanted_of(f)) && !file_follows(fs, f, to.switches))
 		*refused = true;
 }
 
@@ -287,7 +302,7 @@ static int set_mount_switches(struct fs *fs, struct switches to)
 	err = each_file(fs, check_one, &refused);
 	if (!err && !refused)
 		update_all(fs, &s);
-	if (err || refused || s.pending) {
+	if (err || refused || s.refused) {
 		atomic_store(&fs->switches, switches_pack(from));
 		update_all(fs, &undone);
 		return err ? err : -EBUSY;

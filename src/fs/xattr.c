@@ -55,9 +55,6 @@ static int set_mode(struct fs *fs, uint64_t id, enum mode_attr which, const char
 	struct fs_mode_change c = {
 	    .persist = which == MODE_STORED, .uid = uid, .xattr_flags = flags};
 
-	/* a text with its NUL is what some programs store */
-	if (size && value[size - 1] == '\0')
-		size--;
 	if (mode_parse(value, size, &c.switches))
 		return -EINVAL;
 	if (which == MODE_NOW && flags & XATTR_CREATE)

@@ -99,16 +99,12 @@ static int explain_switch(int err, char *error, size_t size)
 	return err;
 }
 
-/* With options_lock held: the rules as the options say, in force. */
-static int rules_renew(struct session *s, struct fs_switched *switched, char *error, size_t size)
+/* With options_lock held: RULES (consumed) are those of the options, and in force. */
+static void rules_renew(struct session *s, struct rules *rules, struct fs_switched *switched)
 {
-	struct rules *rules;
-	int err = options_load_rules(NULL, s->options, &rules, error, size);
-
-	if (err)
-		return err;
+	rules_unref(s->options->parsed_rules);
+	s->options->parsed_rules = rules_ref(rules);
 	fs_set_rules(s->fs, rules, switched);
-	return 0;
 }
 
 /* A mode that files could not follow into is as if it had not been asked for. */
@@ -122,35 +118,51 @@ static int switches_renew(struct session *s, struct switches before, char *error
 	return explain_switch(err, error, size);
 }
 
-/* With the lock held, so that two remounts do not mix. */
-static int remount_locked(struct session *s, const char *string, char *error, size_t size)
+/* The options are those WANTED, in force, or as they were. */
+static int remount_to(struct session *s, struct options *wanted, struct rules *rules, char *error,
+		      size_t size)
 {
-	struct options *o = s->options, wanted;
+	struct options *o = s->options;
 	struct switches before = o->switches;
-	struct rules *rules = NULL;
 	struct fs_switched switched;
-	bool new_rules;
-	int err;
+	char undone[OPTIONS_ERROR_SIZE];
+	int err = options_remount(o, wanted, error, size);
 
-	options_init(&wanted);
-	err = options_parse_string(&wanted, string, error, size);
-	new_rules =
-	    !err && (options_given(&wanted, OPTION_RULES) || options_given(&wanted, OPTION_RULE));
-	if (new_rules) /* bad ones change nothing, and neither does anything else here then */
-		err = options_load_rules(o, &wanted, &rules, error, size);
-	if (!err)
-		err = options_remount(o, &wanted, error, size);
-	options_free(&wanted);
 	if (err) {
+		rules_unref(rules);
+		return err;
+	}
+	err = switches_renew(s, before, error, size);
+	if (err == -EBUSY || err == -EOPNOTSUPP) {
+		options_remount(o, wanted, undone, sizeof(undone)); /* swaps them back */
+		o->switches = o->mode = o->override = before;
 		rules_unref(rules);
 		return err;
 	}
 	log_level_set(o->log_level);
 	fs_set_modes_by(s->fs, o->modes_by == MODES_BY_ROOT);
 	fs_set_limits(s->fs, &o->budget);
-	if (new_rules)
-		fs_set_rules(s->fs, rules, &switched);
-	return switches_renew(s, before, error, size);
+	if (rules)
+		rules_renew(s, rules, &switched);
+	return err;
+}
+
+/* With the lock held, so that two remounts do not mix. */
+static int remount_locked(struct session *s, const char *string, char *error, size_t size)
+{
+	struct options wanted;
+	struct rules *rules = NULL;
+	int err;
+
+	options_init(&wanted);
+	err = options_parse_string(&wanted, string, error, size);
+	/* bad ones change nothing, and neither does anything else here then */
+	if (!err && (options_given(&wanted, OPTION_RULES) || options_given(&wanted, OPTION_RULE)))
+		err = options_load_rules(s->options, &wanted, &rules, error, size);
+	if (!err)
+		err = remount_to(s, &wanted, rules, error, size);
+	options_free(&wanted);
+	return err;
 }
 
 static int do_remount(const struct ioctl_call *c)
@@ -179,18 +191,17 @@ static int do_remount(const struct ioctl_call *c)
 int control_reload(struct session *s, struct cachefs_reload *out)
 {
 	struct fs_switched n = {0};
+	struct rules *rules;
 	int err;
 
 	memset(out, 0, sizeof(*out));
 	pthread_mutex_lock(&s->options_lock);
-	err = rules_renew(s, &n, out->error, sizeof(out->error));
-	pthread_mutex_unlock(&s->options_lock);
+	err = options_load_rules(NULL, s->options, &rules, out->error, sizeof(out->error));
 	if (!err) {
-		struct rules *rules = fs_rules(s->fs);
-
 		out->rules = (uint32_t)rules_count(rules);
-		rules_unref(rules);
+		rules_renew(s, rules, &n);
 	}
+	pthread_mutex_unlock(&s->options_lock);
 	out->switched = n.switched;
 	out->pending = n.pending;
 	out->failed = n.failed;
@@ -278,6 +289,29 @@ static int mode_request_check(const struct cachefs_mode *m)
 	return 0;
 }
 
+/* Of one file's mode; what the mount's says of the kernel path and of flushes holds here too. */
+static int explain_change(int err, const struct fs_mode_change *c, char *error, size_t size)
+{
+	if (err == -EPERM)
+		snprintf(error, size,
+			 "only root and the file's owner may set its mode, and with "
+			 "modes-by=root only root");
+	else if (err == -EOPNOTSUPP)
+		snprintf(error, size,
+			 "only regular files have modes, to store one takes extended attributes, "
+			 "and cache.direct=on takes direct I/O of the backing filesystem");
+	else if (err == -ESTALE)
+		snprintf(error, size, "the file cannot be found in the backing any more");
+	else if (err && err != -EBUSY && c->persist)
+		snprintf(error, size,
+			 "the mode could not be stored with the file, or it is in force and what "
+			 "was written before could not be flushed: %s",
+			 strerror(-err));
+	else
+		explain_switch(err, error, size);
+	return err;
+}
+
 static int change_mode(const struct ioctl_call *c, const struct cachefs_mode *m, char *error,
 		       size_t size)
 {
@@ -287,10 +321,14 @@ static int change_mode(const struct ioctl_call *c, const struct cachefs_mode *m,
 					.in_force = true,
 					.pending_ok = m->flags & CACHEFS_MODE_PENDING_OK,
 					.uid = c->req->in->uid};
+	int err;
 
-	if (!is_root_dir(c))
-		return explain_switch(fs_mode_change(c->s->fs, c->req->in->nodeid, &change), error,
-				      size);
+	if (!is_root_dir(c)) {
+		err = fs_mode_change(c->s->fs, c->req->in->nodeid, &change);
+		if (err == -ENODATA && change.clear)
+			err = 0; /* none was stored: as it was asked for */
+		return explain_change(err, &change, error, size);
+	}
 	if (change.clear || change.persist)
 		return -EOPNOTSUPP;
 	return set_mount_mode(c->s, change.uid, change.switches, error, size);
@@ -378,6 +416,7 @@ void op_ioctl(struct request *req)
 	struct ioctl_call c = {.req = req, .s = req->session, .in = in};
 	/* behind the argument, which is at most 16 KiB (_IOC_SIZEBITS) */
 	struct fuse_ioctl_out *out = (void *)(req->payload + 32768);
+	size_t told;
 	int err;
 
 	if (!in || in->in_size > 16384 || in->out_size > 16384) {
@@ -389,9 +428,9 @@ void op_ioctl(struct request *req)
 	memset(c.out, 0, in->out_size); /* sent on errors, too: never another request's data */
 	err = run_ioctl(&c);
 	*out = (struct fuse_ioctl_out){.result = err};
+	told = _IOC_DIR(in->cmd) & _IOC_READ ? MIN((size_t)_IOC_SIZE(in->cmd), in->out_size) : 0;
 	if (err == -ENOTTY || (err && _IOC_DIR(in->cmd) == _IOC_NONE))
 		reply_error(req, err);
 	else
-		reply_data(req, out,
-			   sizeof(*out) + (_IOC_DIR(in->cmd) & _IOC_READ ? _IOC_SIZE(in->cmd) : 0));
+		reply_data(req, out, sizeof(*out) + told);
 }

@@ -38,60 +38,55 @@ static void json_special(struct writer *t, char c)
 		writer_add_bytes(t, escape, sizeof(escape));
 }
 
-/* KEY, and what separates it from what stood before: nothing at the beginning of an object. */
-static void key(struct writer *t, const char *name)
-{
-	bool first = t->len && (t->data[t->len - 1] == '{' || t->data[t->len - 1] == '[');
+/*
+ * Every member ends in a comma, which the end of its object takes back. The names are string
+ * constants, so that they are copied as they are.
+ */
+#define KEY(t, name) writer_add_bytes((t), "\"" name "\":", sizeof("\"" name "\":") - 1)
+#define STRING(t, name, value) (KEY(t, name), add_string((t), (value)))
+#define NUMBER(t, name, value) (KEY(t, name), add_number((t), (value)))
+#define BOOLEAN(t, name, value) (KEY(t, name), writer_add((t), (value) ? "true," : "false,"))
+#define SECONDS(t, name, nsec) (KEY(t, name), add_seconds((t), (nsec)))
+#define ERROR(t, name, error) (KEY(t, name), add_error((t), (error)))
 
-	writer_add(t, first ? "\"" : ",\"");
-	writer_add(t, name);
-	writer_add(t, "\":");
-}
-
-static void string(struct writer *t, const char *name, const char *value)
+static void add_string(struct writer *t, const char *value)
 {
-	key(t, name);
 	writer_add(t, "\"");
-	writer_add_quoted(t, value, json_special);
-	writer_add(t, "\"");
+	writer_add_quoted(t, value ? value : "", json_special);
+	writer_add(t, "\",");
 }
 
-static void number(struct writer *t, const char *name, uint64_t n)
+/* CACHEFS_UNKNOWN is null. */
+static void add_number(struct writer *t, uint64_t n)
 {
-	key(t, name);
-	writer_add_number(t, n);
+	if (n == CACHEFS_UNKNOWN)
+		writer_add(t, "null");
+	else
+		writer_add_number(t, n);
+	writer_add(t, ",");
 }
 
-static void number_or_null(struct writer *t, const char *name, uint64_t n)
+static void add_seconds(struct writer *t, uint64_t nsec)
 {
-	if (n != CACHEFS_UNKNOWN) {
-		number(t, name, n);
-		return;
-	}
-	key(t, name);
-	writer_add(t, "null");
-}
-
-static void boolean(struct writer *t, const char *name, bool value)
-{
-	key(t, name);
-	writer_add(t, value ? "true" : "false");
-}
-
-static void seconds(struct writer *t, const char *name, uint64_t nsec)
-{
-	key(t, name);
 	writer_add_seconds(t, nsec);
+	writer_add(t, ",");
 }
 
-static void error_or_null(struct writer *t, const char *name, int error)
+static void add_error(struct writer *t, int error)
 {
-	if (error) {
-		string(t, name, strerror(error));
-		return;
-	}
-	key(t, name);
-	writer_add(t, "null");
+	if (error)
+		add_string(t, strerror(error));
+	else
+		writer_add(t, "null,");
+}
+
+/* END: "}" or "]". */
+static void end(struct writer *t, const char *closing)
+{
+	if (t->len && t->data[t->len - 1] == ',')
+		t->len--;
+	writer_add(t, closing);
+	writer_add(t, ",");
 }
 
 /* ---- what the objects have in common ---- */
@@ -101,23 +96,23 @@ static void mode(struct writer *t, uint32_t bits)
 	char text[96];
 
 	mode_describe(switches_unpack(bits), text, sizeof(text));
-	string(t, "mode", text);
-	key(t, "switches");
+	STRING(t, "mode", text);
+	KEY(t, "switches");
 	writer_add(t, "{");
-	boolean(t, "direct", bits & CACHEFS_DIRECT);
-	boolean(t, "writeback", bits & CACHEFS_WRITEBACK);
-	boolean(t, "no_flush", bits & CACHEFS_NO_FLUSH);
-	writer_add(t, "}");
+	BOOLEAN(t, "direct", bits & CACHEFS_DIRECT);
+	BOOLEAN(t, "writeback", bits & CACHEFS_WRITEBACK);
+	BOOLEAN(t, "no_flush", bits & CACHEFS_NO_FLUSH);
+	end(t, "}");
 }
 
 static void latencies(struct writer *t, const struct cachefs_latency *reads,
 		      const struct cachefs_latency *writes, const struct cachefs_latency *flushes)
 {
-	number(t, "reads", reads->count);
-	number(t, "writes", writes->count);
-	seconds(t, "flush_seconds", flushes->nsec);
-	seconds(t, "read_seconds", reads->nsec);
-	seconds(t, "write_seconds", writes->nsec);
+	NUMBER(t, "reads", reads->count);
+	NUMBER(t, "writes", writes->count);
+	SECONDS(t, "flush_seconds", flushes->nsec);
+	SECONDS(t, "read_seconds", reads->nsec);
+	SECONDS(t, "write_seconds", writes->nsec);
 }
 
 static const char *origin_name(uint32_t origin)
@@ -140,15 +135,15 @@ static const char *kernel_path_text(uint32_t reason)
 
 static void pending(struct writer *t, const struct cachefs_status *s)
 {
-	key(t, "pending");
+	KEY(t, "pending");
 	if (!s->pending) {
-		writer_add(t, "null");
+		writer_add(t, "null,");
 		return;
 	}
 	writer_add(t, "{");
 	mode(t, s->pending_switches);
-	string(t, "origin", origin_name(s->pending_origin));
-	writer_add(t, "}");
+	STRING(t, "origin", origin_name(s->pending_origin));
+	end(t, "}");
 }
 
 static void add_flag(char *text, size_t size, const char *name)
@@ -178,20 +173,20 @@ static void clients(struct writer *t, const struct cachefs_status *s)
 {
 	char flags[64];
 
-	key(t, "clients");
+	KEY(t, "clients");
 	writer_add(t, "[");
 	for (uint32_t i = 0; i < s->clients_shown; i++) {
 		const struct cachefs_client *c = &s->clients[i];
 
-		writer_add(t, i ? ",{" : "{");
-		number(t, "opened_by_pid", (uint64_t)MAX(c->pid, 0));
-		string(t, "comm", c->comm);
+		writer_add(t, "{");
+		NUMBER(t, "opened_by_pid", (uint64_t)MAX(c->pid, 0));
+		STRING(t, "comm", c->comm);
 		flags_text(c->flags, flags, sizeof(flags));
-		string(t, "flags", flags);
-		boolean(t, "kernel_path", c->kernel_path);
-		writer_add(t, "}");
+		STRING(t, "flags", flags);
+		BOOLEAN(t, "kernel_path", c->kernel_path);
+		end(t, "}");
 	}
-	writer_add(t, "]");
+	end(t, "]");
 }
 
 static void file(struct writer *t, const struct status_file *f)
@@ -199,67 +194,62 @@ static void file(struct writer *t, const struct status_file *f)
 	const struct cachefs_status *s = &f->s;
 
 	writer_add(t, "{");
-	string(t, "path", f->path);
+	STRING(t, "path", f->path);
 	mode(t, s->switches);
-	string(t, "origin", origin_name(s->origin));
+	STRING(t, "origin", origin_name(s->origin));
 	pending(t, s);
-	number(t, "opens", s->opens);
-	number(t, "writers", s->writers);
-	boolean(t, "kernel_path", s->kernel_path == CACHEFS_KERNEL_PATH_USED);
-	string(t, "kernel_path_reason", kernel_path_text(s->kernel_path));
-	boolean(t, "deleted", s->deleted);
-	number(t, "direct_align", s->direct_align);
-#define COUNTER(field, help) number(t, #field, s->field);
+	NUMBER(t, "opens", s->opens);
+	NUMBER(t, "writers", s->writers);
+	BOOLEAN(t, "kernel_path", s->kernel_path == CACHEFS_KERNEL_PATH_USED);
+	STRING(t, "kernel_path_reason", kernel_path_text(s->kernel_path));
+	BOOLEAN(t, "deleted", s->deleted);
+	NUMBER(t, "direct_align", s->direct_align);
+#define COUNTER(field, help) NUMBER(t, #field, s->field);
 	CACHEFS_COUNTERS(COUNTER)
 #undef COUNTER
 	latencies(t, &s->reads, &s->writes, &s->flushes);
-	number_or_null(t, "size", s->size);
-	number_or_null(t, "cached_bytes", s->cached_bytes);
-	number_or_null(t, "dirty_bytes", s->dirty_bytes);
-	number_or_null(t, "writeback_bytes", s->writeback_bytes);
-	error_or_null(t, "error", s->error);
-	boolean(t, "tainted", s->tainted);
-	number_or_null(t, "checkpoint_age_s",
-		       s->checkpoint_age_s < 0 ? CACHEFS_UNKNOWN : (uint64_t)s->checkpoint_age_s);
-	number(t, "clients_total", s->clients_total);
+	NUMBER(t, "size", s->size);
+	NUMBER(t, "cached_bytes", s->cached_bytes);
+	NUMBER(t, "dirty_bytes", s->dirty_bytes);
+	NUMBER(t, "writeback_bytes", s->writeback_bytes);
+	ERROR(t, "error", s->error);
+	BOOLEAN(t, "tainted", s->tainted);
+	NUMBER(t, "checkpoint_age_s",
+	       s->checkpoint_age_s < 0 ? CACHEFS_UNKNOWN : (uint64_t)s->checkpoint_age_s);
+	NUMBER(t, "clients_total", s->clients_total);
 	clients(t, s);
-	writer_add(t, "}");
+	end(t, "}");
 }
 
 /* ---- the mount ---- */
 
 static void total(struct writer *t, const struct stats *sum)
 {
-	key(t, "total");
+	KEY(t, "total");
 	writer_add(t, "{");
-#define COUNTER(field, help) number(t, #field, sum->counters[STATS_##field]);
+#define COUNTER(field, help) NUMBER(t, #field, sum->counters[STATS_##field]);
 	CACHEFS_COUNTERS(COUNTER)
 #undef COUNTER
 	latencies(t, &sum->latencies[STATS_READ], &sum->latencies[STATS_WRITE],
 		  &sum->latencies[STATS_FLUSH]);
-	writer_add(t, "}");
-}
-
-static const char *known(const char *s)
-{
-	return s ? s : "";
+	end(t, "}");
 }
 
 static void mount(struct writer *t, const struct status_mount *m)
 {
-	string(t, "version", known(m->version));
-	string(t, "source", known(m->source));
-	string(t, "mountpoint", known(m->mountpoint));
-	string(t, "transport", known(m->transport));
-	string(t, "engine", known(m->engine));
-	boolean(t, "recover", m->recover);
-	number(t, "supervisor_pid", (uint64_t)m->supervisor_pid);
-	number(t, "worker_pid", (uint64_t)m->worker_pid);
-	number(t, "worker_restarts", m->worker_restarts);
-	string(t, "options", m->options);
+	STRING(t, "version", m->version);
+	STRING(t, "source", m->source);
+	STRING(t, "mountpoint", m->mountpoint);
+	STRING(t, "transport", m->transport);
+	STRING(t, "engine", m->engine);
+	BOOLEAN(t, "recover", m->recover);
+	NUMBER(t, "supervisor_pid", (uint64_t)m->supervisor_pid);
+	NUMBER(t, "worker_pid", (uint64_t)m->worker_pid);
+	NUMBER(t, "worker_restarts", m->worker_restarts);
+	STRING(t, "options", m->options);
 	mode(t, m->switches);
-	number(t, "rules", m->rules);
-	error_or_null(t, "sync_error", m->sync_error);
+	NUMBER(t, "rules", m->rules);
+	ERROR(t, "sync_error", m->sync_error);
 	total(t, &m->total);
 }
 
@@ -269,12 +259,15 @@ char *status_json(const struct status *s, size_t *len)
 
 	writer_add(&t, "{");
 	mount(&t, &s->mount);
-	key(&t, "files");
+	KEY(&t, "files");
 	writer_add(&t, "[");
 	for (size_t i = 0; i < s->count; i++) {
-		writer_add(&t, i ? ",\n" : "\n"); /* a line each, for those who have no parser */
+		writer_add(&t, "\n"); /* a line each, for those who have no parser */
 		file(&t, &s->files[i]);
 	}
-	writer_add(&t, "\n]}\n");
+	end(&t, "]");
+	end(&t, "}");
+	t.len -= t.len > 0; /* the last comma */
+	writer_add(&t, "\n");
 	return writer_take(&t, len);
 }

@@ -15,7 +15,7 @@
 
 struct status_mount {
 	const char *version, *source, *mountpoint, *transport, *engine;
-	char options[1024]; /* in force */
+	char options[8192]; /* in force */
 	bool recover;
 	pid_t supervisor_pid; /* 0: none */
 	pid_t worker_pid;

@@ -6,9 +6,9 @@
 
 #include "base/util.h"
 
-static bool reserve(struct writer *t, size_t len)
+bool writer_reserve(struct writer *t, size_t len)
 {
-	size_t size = MAX(t->size, 4096u);
+	size_t size = MAX(t->size, 65536u);
 	char *grown;
 
 	if (t->failed || t->size - t->len > len)
@@ -17,24 +17,13 @@ static bool reserve(struct writer *t, size_t len)
 		size *= 2;
 	grown = realloc(t->data, size);
 	t->failed = !grown;
-	if (grown) {
-		t->data = grown;
-		t->size = size;
+	if (t->failed) {
+		t->len = t->size; /* nothing fits any more */
+		return false;
 	}
-	return grown;
-}
-
-void writer_add_bytes(struct writer *t, const char *s, size_t len)
-{
-	if (!reserve(t, len))
-		return;
-	memcpy(t->data + t->len, s, len);
-	t->len += len;
-}
-
-void writer_add(struct writer *t, const char *s)
-{
-	writer_add_bytes(t, s, strlen(s));
+	t->data = grown;
+	t->size = size;
+	return true;
 }
 
 static void add_digits(struct writer *t, uint64_t n, size_t at_least)
@@ -132,7 +121,7 @@ void writer_add_quoted(struct writer *t, const char *s, void (*special)(struct w
 
 char *writer_take(struct writer *t, size_t *len)
 {
-	char *data = reserve(t, 0) ? t->data : NULL;
+	char *data = writer_reserve(t, 0) ? t->data : NULL;
 
 	if (data) {
 		data[t->len] = 0;

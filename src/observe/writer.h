@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 struct writer {
 	char *data; /* owned */
@@ -13,8 +14,23 @@ struct writer {
 	bool failed; /* no memory */
 };
 
-void writer_add(struct writer *t, const char *s);
-void writer_add_bytes(struct writer *t, const char *s, size_t len);
+/* Room for LEN bytes more. False: no memory. */
+bool writer_reserve(struct writer *t, size_t len);
+
+static inline void writer_add_bytes(struct writer *t, const char *s, size_t len)
+{
+	if (t->size - t->len <= len && !writer_reserve(t, len))
+		return;
+	memcpy(t->data + t->len, s, len);
+	t->len += len;
+}
+
+/* A string constant costs no strlen(3). */
+static inline void writer_add(struct writer *t, const char *s)
+{
+	writer_add_bytes(t, s, strlen(s));
+}
+
 void writer_add_number(struct writer *t, uint64_t n);
 /* NSEC as seconds: "0.000000001". */
 void writer_add_seconds(struct writer *t, uint64_t nsec);

@@ -10,7 +10,8 @@
 #	top_srcdir, top_builddir   default: where the script lies; the sources
 #	MOUNT_CACHEFS              default: $top_builddir/mount.cachefs
 #	CACHEFS_TEST_OPTS          options added to every mount, so that the suite can run with
-#	                           another engine or transport
+#	                           another engine, transport or kernel path; what a test itself
+#	                           says of an option stands
 #	CACHEFS_TEST_TIMEOUT       seconds for one test, default 300 (3600 with CACHEFS_LONG)
 #	CACHEFS_LONG               1: the long version of a test
 #	CACHEFS_TEST_BIND          1: bind mounts instead of the daemon, to test the tests; what
@@ -46,10 +47,11 @@ WORK=$(mktemp -d "${TMPDIR:-/var/tmp}/cachefs-test.XXXXXX") || bail_out "no work
 chmod 755 "$WORK"
 watchdog_pid=
 
-# The whole run is on the kernel path wherever that is possible. Contract exceptions then: mappings use
-# the page cache of the backing file in every mode, and O_DIRECT has the backing's own alignment.
-kernel_path_always() {
-	[[ ${CACHEFS_TEST_OPTS-} == *kernel-path=always* ]]
+# kernel_path always|never: the whole run is on the kernel path wherever that is possible, or never. With
+# always, contract exceptions: mappings use the page cache of the backing file in every mode, O_DIRECT has the
+# backing's own alignment, and two mounts cannot share a SOURCE. With never, unsafe has no exceptions.
+kernel_path() {
+	[[ ${CACHEFS_TEST_OPTS-} =~ .*kernel-path=([a-z]+) && ${BASH_REMATCH[1]} = "$1" ]]
 }
 
 need_root() {
@@ -111,6 +113,20 @@ flushes() {
 	awk '{ print $16 }' "/sys/block/$1/stat"
 }
 
+# settle: what BACK has dirty is written, and flushes in the background (the last close under unsafe) are
+# over, so that they do not get into the next count.
+settle() {
+	local last=-1 now i
+
+	sync -f "$BACK"
+	for ((i = 0; i < 50; i++)); do
+		now=$(flushes "$LOOP")
+		[ "$now" -ne "$last" ] || break
+		last=$now
+		sleep 0.1
+	done
+}
+
 # need_flush_counter: the kernel's counter must count each synchronous write to BACK on LOOP once.
 need_flush_counter() {
 	local before after
@@ -156,7 +172,7 @@ fuse_mounted() {
 # $WORK/MNT's-name.log. On failure: status 1, nothing mounted, and the log as a diagnostic.
 mount_cachefs() {
 	local src=$1 mnt=$2 log pid i
-	local all=foreground${3:+,$3}${CACHEFS_TEST_OPTS:+,$CACHEFS_TEST_OPTS}
+	local all=foreground${CACHEFS_TEST_OPTS:+,$CACHEFS_TEST_OPTS}${3:+,$3}
 
 	mkdir -p "$mnt"
 	mnt=$(realpath "$mnt")
@@ -194,15 +210,25 @@ running() {
 	jobs -pr | grep -qx "$1"
 }
 
-# wait_end PID SECONDS: 0 when the process has ended within that time.
-wait_end() {
-	local i
+# within SECONDS COMMAND...: 0 when it succeeds within that time.
+within() {
+	local i tries=$(($1 * 20))
 
-	for ((i = 0; i < $2 * 20; i++)); do
-		running "$1" || return 0
+	shift
+	for ((i = 0; i < tries; i++)); do
+		"$@" && return 0
 		sleep 0.05
 	done
 	return 1
+}
+
+ended() {
+	! running "$1"
+}
+
+# wait_end PID SECONDS: 0 when the process has ended within that time.
+wait_end() {
+	within "$2" ended "$1"
 }
 
 # Unmount MNT and wait for its daemon: status 0 when it ended by itself, with status 0.

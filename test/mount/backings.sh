@@ -160,18 +160,25 @@ check_readonly_backings() {
 	check_readonly "read-only filesystem"
 }
 
-# 12 checks
+# 13 checks, and one more under kernel-path=always
 check_places() {
 	local src=$WORK/place
 
-	mkdir -p "$src/sub" "$src/below" "$WORK/links"
+	mkdir -p "$src/sub" "$src/below" "$WORK/links" "$WORK/mnt2"
 	echo text >"$src/file"
 	mount -t tmpfs none "$src/below" && track_mount "$src/below"
 	echo hidden >"$src/below/not-served"
 
 	must_mount "$src" "$MNT" cache=writeback
 	is "$(ls "$MNT/below")" = "" "what is mounted below SOURCE is not served"
-	must_mount "$src" "$WORK/mnt2" cache=unsafe
+	if kernel_path always; then
+		fails "a second mount that needs the lock as well is refused" \
+			"$src: another mount of it owns the sync attributes" \
+			"$MOUNT_CACHEFS" "$src" "$WORK/mnt2" -o "cache=unsafe,$CACHEFS_TEST_OPTS"
+		must_mount "$src" "$WORK/mnt2" cache=unsafe,kernel-path=auto
+	else
+		must_mount "$src" "$WORK/mnt2" cache=unsafe
+	fi
 	echo two >"$WORK/mnt2/file"
 	is "$(cat "$MNT/file")" = two "two mounts of one SOURCE serve the same file"
 	succeeds "the second unmounts" umount_cachefs "$WORK/mnt2"
@@ -199,7 +206,9 @@ check_places() {
 
 MNT=$WORK/mnt
 mkdir "$MNT"
-plan $((3 * 35 + 33 + 37 + 40 + 13))
+extra=0
+! kernel_path always || extra=1
+plan $((3 * 35 + 33 + 37 + 40 + 13 + extra))
 check_filesystems
 check_tmpfs
 check_overlay

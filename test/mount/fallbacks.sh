@@ -5,6 +5,7 @@
 # line in the log. The null engine touches no file.
 
 . "$(dirname "$0")/../lib/lib.sh"
+. "$(dirname "$0")/../lib/setups.sh"
 need_root
 need_fuse
 need_tools opstorm ioclient pagestat
@@ -48,7 +49,7 @@ check() {
 
 	must_mount "$BACK" "$MNT" "cache=$2,$1"
 	succeeds "$text: random operations as on a plain file" \
-		timeout 60 "$TOOLS/opstorm" -d -t 4 -S 7 -n 1500 "$MNT/storm" "$WORK/plain"
+		timeout 60 "$TOOLS/opstorm" $(storm_options "$2") -t 4 -S 7 -n 1500 "$MNT/storm" "$WORK/plain"
 	succeeds "$text: writes and fsync" timeout 60 "$TOOLS/ioclient" -m plain -s 1M -F fsync "$MNT/p"
 	is "$(dirty "$BACK/p")" -eq 0 "$text: nothing dirty"
 	succeeds "$text: reads back by io_uring" \

@@ -4,33 +4,15 @@
 # was closed by all, other files are not concerned, and the daemon lives.
 
 . "$(dirname "$0")/../lib/lib.sh"
-. "$top_srcdir/test/lib/disk.sh"
+. "$top_srcdir/test/lib/disk-fs.sh"
 need_root
 need_fuse
 need_tools ioclient pagestat
-reason=$(disk_missing mkfs.ext4) && skip_all "$reason"
+need_disk
 
-end() {
-	local status=$?
-
-	if [ -n "$DISK_PID" ]; then
-		disk_thaw
-		disk_clear
-		[ ! -e "$WORK/mnt" ] || umount_cachefs "$WORK/mnt" >/dev/null 2>&1
-		umount "$WORK/fs" 2>/dev/null
-		disk_stop
-	fi
-	(exit $status)
-	cleanup
-}
-
-# A fresh filesystem on the disk; after an error ext4 may be read-only.
-new_disk() {
-	disk_start "$WORK/disk" 64M || bail_out "the disk does not start"
-	disk_attach || bail_out "no loop device"
-	mkfs.ext4 -q -O '^has_journal' -E lazy_itable_init=0 "$DISK_LOOP" || bail_out "mkfs"
-	mkdir -p "$BACK"
-	mount -o noatime,errors=continue "$DISK_LOOP" "$BACK" || bail_out "mount"
+# Files on a fresh filesystem; after an error ext4 may be read-only.
+new_files() {
+	new_disk errors=continue
 	allocate "$BACK/bad" 256K
 	allocate "$BACK/good" 256K
 	allocate "$BACK/read" 256K
@@ -53,14 +35,8 @@ fsync_9() {
 	timeout 30 dd if=/dev/null conv=notrunc,fsync status=none >&9
 }
 
-wait_clean() {
-	local i
-
-	for ((i = 0; i < 100; i++)); do
-		[ "$(dirty "$1")" -gt 0 ] || return 0
-		sleep 0.05
-	done
-	return 1
+clean() {
+	[ "$(dirty "$1")" -eq 0 ]
 }
 
 # In this shell, whose child the daemon is.
@@ -71,7 +47,7 @@ ends_with_2() {
 
 # Space that a thin disk promised and does not have, found out at write-back.
 check_enospc_below() {
-	new_disk
+	new_files
 	must_mount "$BACK" "$MNT" cache=writeback
 	exec 9<>"$MNT/bad"
 	disk_fail write ENOSPC
@@ -103,7 +79,7 @@ check_first_error() {
 		succeeds "$1: the write and a dropped flush succeed" write_4k conv=notrunc,fsync
 		# the kernel writes the page back whenever it likes; here now, as somebody else's
 		sync "$BACK/bad" 2>/dev/null
-		wait_clean "$BACK/bad"
+		within 5 clean "$BACK/bad"
 		fails "$1: the next flush after a failed write-back fails" \
 			'Input/output error' fsync_9
 		;;
@@ -113,7 +89,7 @@ check_first_error() {
 check() {
 	local mode=$1
 
-	new_disk
+	new_files
 	must_mount "$BACK" "$MNT" "cache=$mode"
 	exec 9<>"$MNT/bad"
 	disk_fail write EIO
@@ -156,9 +132,6 @@ check() {
 	old_disk
 }
 
-trap end EXIT
-MNT=$WORK/mnt
-BACK=$WORK/fs
 plan $((5 * 13 + 5))
 for mode in $MODES; do
 	check "$mode"

@@ -5,38 +5,17 @@
 # disk goes on, everything that waited is done.
 
 . "$(dirname "$0")/../lib/lib.sh"
-. "$top_srcdir/test/lib/disk.sh"
+. "$top_srcdir/test/lib/disk-fs.sh"
 need_root
 need_fuse
 need_tools ioclient pagestat
-reason=$(disk_missing mkfs.ext4) && skip_all "$reason"
+need_disk
 
 LIMIT=5 # seconds for what takes milliseconds
 
-end() {
-	local status=$?
-
-	exec 8>&- 9>&-
-	if [ -n "$DISK_PID" ]; then
-		disk_thaw
-		disk_clear
-		[ ! -e "$WORK/mnt" ] || umount_cachefs "$WORK/mnt" >/dev/null 2>&1
-		umount "$WORK/fs" 2>/dev/null
-		disk_stop
-	fi
-	(exit $status)
-	cleanup
-}
-
-# Waits until N requests wait at the frozen disk: the flush is really stuck.
-wait_stuck() {
-	local i
-
-	for ((i = 0; i < 100; i++)); do
-		[ "$(disk_stat waiting)" -lt "$1" ] || return 0
-		sleep 0.05
-	done
-	return 1
+# A request waits at the frozen disk: the flush is really stuck.
+stuck() {
+	[ "$(disk_stat waiting)" -gt 0 ]
 }
 
 quick() {
@@ -72,7 +51,7 @@ check() {
 		dd if=/dev/null conv=notrunc,fsync status=none >&8 &
 		pids+=($!)
 	done
-	succeeds "$text: a flush waits for the frozen disk" wait_stuck 1
+	succeeds "$text: a flush waits for the frozen disk" within 5 stuck
 	check_alive "$text"
 	for i in "${pids[@]}"; do
 		running "$i" || failed=$((failed + 1))
@@ -105,7 +84,7 @@ check_many_files() {
 		sync "$MNT/dir/f$i" &
 		pids+=($!)
 	done
-	succeeds "$text: flushes wait for the frozen disk" wait_stuck 1
+	succeeds "$text: flushes wait for the frozen disk" within 5 stuck
 	sleep 0.3
 	check_alive "$text"
 	disk_thaw
@@ -115,16 +94,9 @@ check_many_files() {
 	succeeds "$text: unmounts, the daemon ends" umount_cachefs "$MNT"
 }
 
-trap end EXIT
-MNT=$WORK/mnt
-BACK=$WORK/fs
 SETUPS=(engine=uring engine=threads engine=uring,threads=1 engine=threads,threads=1)
 plan $((${#SETUPS[@]} * (10 + 7)))
-disk_start "$WORK/disk" 64M || bail_out "the disk does not start"
-disk_attach || bail_out "no loop device"
-mkfs.ext4 -q -O '^has_journal' -E lazy_itable_init=0 "$DISK_LOOP" || bail_out "mkfs.ext4"
-mkdir -p "$BACK"
-mount -o noatime "$DISK_LOOP" "$BACK" || bail_out "mount"
+new_disk
 mkdir "$BACK/dir"
 touch "$BACK/dir/in"
 allocate "$BACK/slow" 256K

@@ -4,33 +4,15 @@
 # device; the files are allocated before, and there is no journal that would flush by itself.
 
 . "$(dirname "$0")/../lib/lib.sh"
+. "$(dirname "$0")/../lib/setups.sh"
 need_root
 need_fuse
 need_tools ioclient
 
 CLIENTS="plain odirect odsync mmap libaio io_uring rwf_dsync"
-SETUPS=(writethrough writeback none directsync unsafe "unsafe by the daemon" "none without flushes")
+UNSEEN="mmap rwf_dsync"
 WRITES=64
 FLUSHES=8
-
-# clients SETUP: on the kernel path nobody can drop msync and RWF_DSYNC (kpath-exceptions.sh has those).
-clients() {
-	case $1 in
-	unsafe) echo "plain odirect odsync libaio io_uring" ;;
-	unsafe*) if kernel_path_always; then clients unsafe; else echo "$CLIENTS"; fi ;;
-	writeback) echo "$CLIENTS" ;;
-	*) if kernel_path_always; then echo "${CLIENTS/mmap/}"; else echo "$CLIENTS"; fi ;;
-	esac
-}
-
-# mount_options SETUP
-mount_options() {
-	case $1 in
-	none\ *) echo "cache=none,cache.no-flush=on" ;;
-	unsafe\ *) echo "cache=unsafe,kernel-path=never" ;;
-	*) echo "cache=$1" ;;
-	esac
-}
 
 # expect SETUP CLIENT FLUSHES: sets min and max for WRITES writes and so many flushes. Stores to a
 # mapping reach the daemon by the page, or in runs of pages, whenever the kernel writes them back.
@@ -45,7 +27,7 @@ expect() {
 	min=$(($3 + synchronous * WRITES))
 	max=$min
 	# the record of the sync attribute, written and removed
-	if kernel_path_always && [ $synchronous -eq 1 ]; then max=$((max + 8)); fi
+	if kernel_path always && [ $synchronous -eq 1 ]; then max=$((max + 8)); fi
 	if [ "$2" = mmap ]; then
 		[ $synchronous -eq 0 ] || min=$(($3 + 1))
 	fi
@@ -66,24 +48,11 @@ check() {
 	exec 9>&-
 }
 
-# Under unsafe the last close flushes in the background: not into the next count.
-settle() {
-	local last=-1 now i
-
-	sync -f "$BACK"
-	for ((i = 0; i < 50; i++)); do
-		now=$(flushes "$LOOP")
-		[ "$now" -ne "$last" ] || break
-		last=$now
-		sleep 0.1
-	done
-}
-
 make_fs ext4 64M
 need_flush_counter
 count=0
 for mode in "${SETUPS[@]}"; do
-	count=$((count + 4 * $(clients "$mode" | wc -w) + 1))
+	count=$((count + 4 * $(clients "$mode" "$CLIENTS" $UNSEEN | wc -w) + 1))
 done
 plan $count
 MNT=$WORK/mnt
@@ -92,7 +61,7 @@ for client in $CLIENTS; do
 done
 for mode in "${SETUPS[@]}"; do
 	must_mount "$BACK" "$MNT" "$(mount_options "$mode")"
-	for client in $(clients "$mode"); do
+	for client in $(clients "$mode" "$CLIENTS" $UNSEEN); do
 		flush=fdatasync
 		[ "$client" != mmap ] || flush=msync
 		check "$mode" "$client" 0

@@ -229,27 +229,50 @@ behind() {
 	rm -r "$BACK/behind" "$BACK/made"
 }
 
+# kept COMMAND: the kernel may drop what it keeps whenever it wants the memory (and does when a test beside
+# this one empties its caches), so one round in which it did not is enough.
+kept() {
+	local i
+
+	for i in 1 2 3 4 5; do
+		! "$@" || return 0
+	done
+	return 1
+}
+
+attr_kept() {
+	chmod 644 "$MNT/behind"
+	stat "$MNT/behind" >/dev/null
+	chmod 601 "$BACK/behind"
+	sleep 1.2
+	[ "$(stat -c %a "$MNT/behind")" = 644 ]
+}
+
+name_kept() {
+	local name=later.$RANDOM$RANDOM
+
+	! stat "$MNT/$name" || return 1
+	echo >"$BACK/$name"
+	sleep 1.2
+	! stat "$MNT/$name"
+}
+
 exclusive() {
 	echo one >"$BACK/behind"
 	must_mount "$BACK" "$MNT" "exclusive"
-	stat "$MNT/behind" >/dev/null
-	fails "exclusive: a name that is not there" "No such file" stat "$MNT/later"
-	chmod 601 "$BACK/behind"
-	echo >"$BACK/later"
-	sleep 1.2
-	is "$(stat -c %a "$MNT/behind")" = 644 "exclusive: attributes are kept"
-	fails "exclusive: names are kept" "No such file" stat "$MNT/later"
+	succeeds "exclusive: a name that is not there is kept" kept name_kept
+	succeeds "exclusive: attributes are kept" kept attr_kept
 	echo through >"$MNT/behind"
 	is "$(stat -c %s "$MNT/behind")" = 8 "exclusive: own changes are seen"
 	echo mine >"$MNT/mine" && mv "$MNT/mine" "$MNT/behind"
 	is "$(cat "$MNT/behind")" = mine "exclusive: own names are seen"
 	mkdir "$MNT/later2" && rmdir "$MNT/later2"
 	fails "exclusive: own removals are seen" "No such file" stat "$MNT/later2"
-	rm "$BACK/behind" "$BACK/later"
+	rm "$BACK/behind" "$BACK"/later.*
 	succeeds "unmounts, the daemon ends" umount_cachefs "$MNT"
 }
 
-plan 38
+plan 37
 same_mount
 attributes "$(stat -f -c %T "$WORK")"
 is "$(sizes "$MNT")" = "$(sizes "$BACK")" "statfs as the backing's"

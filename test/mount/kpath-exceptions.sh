@@ -1,7 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Under unsafe, what the daemon does not see it cannot drop: msync and single writes with RWF_DSYNC
-# reach the device on the kernel path. Nothing else does, and kernel-path=never drops these too.
+# The exceptions that doc/modes.md lists, and where each one ends. Under unsafe, what the daemon does not see it
+# cannot drop: msync and single writes with RWF_DSYNC reach the device on the kernel path. Nothing else does,
+# and kernel-path=never drops these too. Under kernel-path=always, mappings use the page cache of the backing
+# file in every mode, until a flush, and O_DIRECT has the backing's alignment. syncfs(2) reaches no daemon.
 
 . "$(dirname "$0")/../lib/lib.sh"
 . "$(dirname "$0")/../lib/kpath.sh"
@@ -26,19 +28,6 @@ count() {
 	settle
 }
 
-# The last close flushes in the background: not into the next count.
-settle() {
-	local last=-1 current i
-
-	sync -f "$BACK"
-	for ((i = 0; i < 50; i++)); do
-		current=$(flushes "$LOOP")
-		[ "$current" -ne "$last" ] || break
-		last=$current
-		sleep 0.1
-	done
-}
-
 # check OPTION EXCEPTED: 10 * 2 + 1 checks
 check() {
 	must_mount "$BACK" "$MNT" "cache=unsafe,kernel-path=$1"
@@ -55,10 +44,58 @@ check() {
 	succeeds "$1: unmounts, the daemon ends" umount_cachefs "$MNT"
 }
 
+# check_mapped MODE: 6 checks
+check_mapped() {
+	must_mount "$BACK" "$MNT" "cache=$1,kernel-path=always"
+	exec 9<>"$MNT/f"
+	succeeds "always, $1: stores to a mapping" "$TOOLS/ioclient" -m mmap -b 4k -s $((N * 4))k "$MNT/f"
+	is "$(cached "$BACK/f")" -gt 0 "always, $1: stores to a mapping are cached"
+	succeeds "always, $1: fsync" sync "$MNT/f"
+	is "$(dirty "$BACK/f")" -eq 0 "always, $1: nothing dirty after it"
+	exec 9>&-
+	drop_cache "$BACK/f"
+	succeeds "always, $1: the disk has the bytes" \
+		"$TOOLS/ioclient" -m odirect -r -b 4k -s $((N * 4))k "$BACK/f"
+	succeeds "always, $1: unmounts, the daemon ends" umount_cachefs "$MNT"
+}
+
+# check_alignment MODE: 5 checks
+check_alignment() {
+	local client=("$TOOLS/ioclient" -m odirect -s 64000 -b 1000 -o 512)
+
+	must_mount "$BACK" "$MNT" "cache=$1,kernel-path=always"
+	fails "always, $1: unaligned O_DIRECT" "Invalid argument" "${client[@]}" "$MNT/f"
+	succeeds "always, $1: unaligned without O_DIRECT" "${client[@]/odirect/plain}" "$MNT/f"
+	umount_cachefs "$MNT"
+	must_mount "$BACK" "$MNT" "cache=$1,kernel-path=auto"
+	succeeds "auto, $1: unaligned O_DIRECT" "${client[@]}" "$MNT/f"
+	is "$(cached "$BACK/f")" -eq 0 "auto, $1: unaligned O_DIRECT is not cached"
+	succeeds "auto, $1: unmounts, the daemon ends" umount_cachefs "$MNT"
+}
+
+# 4 checks
+check_syncfs() {
+	must_mount "$BACK" "$MNT" cache=writeback,kernel-path=auto
+	exec 9<>"$MNT/f"
+	"$TOOLS/ioclient" -m plain -b 4k -s $((N * 4))k "$MNT/f" >/dev/null
+	succeeds "syncfs succeeds" sync -f "$MNT"
+	is "$(dirty "$BACK/f")" -gt 0 "and flushes nothing"
+	sync "$MNT/f"
+	is "$(dirty "$BACK/f")" -eq 0 "fsync does"
+	exec 9>&-
+	succeeds "syncfs: unmounts, the daemon ends" umount_cachefs "$MNT"
+}
+
 make_fs ext4 64M
 need_flush_counter
-plan $((2 * 21))
+plan $((2 * 21 + 3 * 6 + 2 * 5 + 4))
 MNT=$WORK/mnt
 allocate "$BACK/f" 1M
 check auto $N
 check never 0
+for mode in writethrough none directsync; do
+	check_mapped $mode
+done
+check_alignment none
+check_alignment directsync
+check_syncfs

@@ -51,7 +51,7 @@ overlay() {
 	BACK=$WORK/$2
 }
 
-# A mount by a user, in front so that its log can be read. 4 checks
+# A mount by a user, in front so that its log can be read. 6 checks
 check_user() {
 	local pid i
 
@@ -75,11 +75,14 @@ check_user() {
 	for c in mix append; do
 		succeeds "user: $c" timeout 60 "${NOBODY[@]}" "$WORK/kpath" $c "$MNT/$c"
 	done
+	is "$("${NOBODY[@]}" stat -c '%A %u' "$MNT/.cachefs/metrics" 2>&1)" = "-r-------- 65534" \
+		"user: the reports are his"
+	succeeds "user: he reads them" timeout 30 "${NOBODY[@]}" tail -n 1 "$MNT/.cachefs/metrics"
 	"${NOBODY[@]}" fusermount3 -u "$MNT"
 	succeeds "user: unmounts, the daemon ends" wait_end "$pid" 30
 }
 
-plan $((4 * 12 + 4))
+plan $((4 * 12 + 6))
 MNT=$WORK/mnt
 mkdir "$MNT"
 make_fs ext4 96M

@@ -22,15 +22,9 @@ free_kib() {
 
 # Eventually; the kernel forgets an inode a little after its last close.
 space_is_back() {
-	local i
-
-	for ((i = 0; i < 50; i++)); do
-		[ "$(free_kib)" -lt "$1" ] || return 0
-		sleep 0.1
-	done
-	echo "free: $(free_kib) KiB, before: $1 KiB"
-	return 1
+	within 5 enough "$1" || { echo "free: $(free_kib) KiB, before: $1 KiB"; return 1; }
 }
+enough() { [ "$(free_kib)" -ge "$1" ]; }
 
 # Files that are open twice, unlinked, then closed.
 use_and_unlink() {

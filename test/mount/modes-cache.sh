@@ -4,32 +4,14 @@
 # written, then fsync. Looked at from outside, at the backing file.
 
 . "$(dirname "$0")/../lib/lib.sh"
+. "$(dirname "$0")/../lib/setups.sh"
 need_root
 need_fuse
 need_tools pagestat ioclient
 
 # A method of ioclient, and options. "unaligned" must be served by every mode as well.
 CLIENTS="plain odirect odsync mmap libaio io_uring rwf_dsync unaligned"
-SETUPS=(writethrough writeback none directsync unsafe "unsafe by the daemon" "none without flushes")
-
-# clients SETUP: on the kernel path nobody can drop RWF_DSYNC (kpath-exceptions.sh has that).
-clients() {
-	case $1 in
-	unsafe) echo "${CLIENTS/rwf_dsync/}" ;;
-	unsafe*) if kernel_path_always; then clients unsafe; else echo "$CLIENTS"; fi ;;
-	writeback) echo "$CLIENTS" ;;
-	*) if kernel_path_always; then echo "${CLIENTS/mmap/}"; else echo "$CLIENTS"; fi ;;
-	esac
-}
-
-# mount_options SETUP
-mount_options() {
-	case $1 in
-	none\ *) echo "cache=none,cache.no-flush=on" ;;
-	unsafe\ *) echo "cache=unsafe,kernel-path=never" ;;
-	*) echo "cache=$1" ;;
-	esac
-}
+UNSEEN=rwf_dsync
 
 # expect MODE CLIENT: sets want_cached and want_dirty, "yes" or "no", for after the write.
 expect() {
@@ -86,18 +68,18 @@ check() {
 
 count=0
 for mode in "${SETUPS[@]}"; do
-	count=$((count + 8 * $(clients "$mode" | wc -w) + 1))
+	count=$((count + 8 * $(clients "$mode" "$CLIENTS" $UNSEEN | wc -w) + 1))
 done
 plan $count
 make_fs ext4 96M
 MNT=$WORK/mnt
 for mode in "${SETUPS[@]}"; do
-	for client in $(clients "$mode"); do
+	for client in $(clients "$mode" "$CLIENTS" $UNSEEN); do
 		rm -f "$BACK/f.$client"
 		allocate "$BACK/f.$client" 2M
 	done
 	must_mount "$BACK" "$MNT" "$(mount_options "$mode")"
-	for client in $(clients "$mode"); do
+	for client in $(clients "$mode" "$CLIENTS" $UNSEEN); do
 		check "$mode" "$client"
 	done
 	succeeds "$mode: unmounts, the daemon ends" umount_cachefs "$MNT"

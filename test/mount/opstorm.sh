@@ -5,6 +5,7 @@
 # CACHEFS_SEED repeats a run; CACHEFS_LONG=1 makes it 200 000 operations a mode.
 
 . "$(dirname "$0")/../lib/lib.sh"
+. "$(dirname "$0")/../lib/setups.sh"
 need_root
 need_fuse
 need_tools opstorm
@@ -15,27 +16,15 @@ SEED=${CACHEFS_SEED:-$((RANDOM * 32768 + RANDOM))}
 REQUIRED=read,readv,sendfile,splice,write,writev,append,truncate,mapread,mapwrite,falloc
 REQUIRED+=,falloc-keep,punch,zero,zero-keep,copy,copy-from,fsync,seek
 
-# Only a mode lets O_DIRECT be unaligned.
-DIRECT=-d
-[ -z "$CACHEFS_TEST_BIND" ] || DIRECT=-D
-
 storm() {
-	local threads DIRECT=$DIRECT required=$REQUIRED
+	local threads options required=$REQUIRED
 
-	# O_DIRECT clients are on the kernel path then: with the backing's alignment, and their writes
-	# may be missed for a moment by sendfile and splice of others (doc/modes.md)
-	case $1 in
-	none | directsync)
-		if kernel_path_always; then
-			DIRECT="-D -x sendfile,splice"
-			required=${REQUIRED/sendfile,splice,/}
-		fi
-		;;
-	esac
+	options=$(storm_options "$1")
+	[[ $options != *-x* ]] || required=${REQUIRED/sendfile,splice,/}
 	for threads in 1 4; do
-		diag "$1: opstorm $DIRECT -t $threads -S $SEED -n $OPS"
+		diag "$1: opstorm $options -t $threads -S $SEED -n $OPS"
 		succeeds "$1, $threads threads: $OPS operations as on a plain file" \
-			"$TOOLS/opstorm" $DIRECT -t $threads -S "$SEED" -n $OPS -R $required \
+			"$TOOLS/opstorm" $options -t $threads -S "$SEED" -n $OPS -R $required \
 			"$MNT/storm" "$WORK/plain"
 		diag "$output"
 	done

@@ -8,13 +8,12 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/util.h"
 #include "loop/loop.h"
+#include "wait.h"
 
-#define SECONDS 20
 #define LOOPS 4
 
 /* Criterion's own runner leaks when a test takes some time; its frames have no names. */
@@ -53,7 +52,7 @@ static struct loop_source source(void *arg, unsigned i)
 {
 	(void)arg;
 	(void)i;
-	return (struct loop_source){ .receive = receive, .poll_fd = polled_fd };
+	return (struct loop_source){.receive = receive, .poll_fd = polled_fd};
 }
 
 static void pipe_open(void)
@@ -82,19 +81,6 @@ static bool served_within(char request, unsigned n)
 		usleep(1000);
 	}
 	return false;
-}
-
-static bool wait_for(sem_t *s)
-{
-	struct timespec until;
-	int err;
-
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += SECONDS;
-	do {
-		err = sem_timedwait(s, &until);
-	} while (err < 0 && errno == EINTR);
-	return err == 0;
 }
 
 static struct loop_group *start(bool ring, void (*serve_with)(struct loop *l, char request))
@@ -278,7 +264,7 @@ static void serve_ring(struct loop *l, char request)
 	if (request != 'r')
 		return;
 	r = malloc(sizeof(*r));
-	*r = (struct ring_read){ .op = { read_done }, .loop = l, .thread = pthread_self() };
+	*r = (struct ring_read){.op = {read_done}, .loop = l, .thread = pthread_self()};
 	sqe = loop_sqe(l, &r->op);
 	if (!sqe) {
 		free(r);
@@ -351,7 +337,7 @@ static atomic_uint without_slot;
 
 static void serve_no_ring(struct loop *l, char request)
 {
-	struct ring_op op = { read_done };
+	struct ring_op op = {read_done};
 
 	(void)request;
 	if (!loop_sqe(l, &op))

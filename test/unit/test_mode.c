@@ -159,14 +159,17 @@ ParameterizedTest(struct parsed *row, mode, parse)
 	cr_assert_str_eq(text, row->described);
 }
 
-Test(mode, parse_ends_at_its_length_and_takes_no_nul)
+Test(mode, parse_ends_at_its_length_and_takes_one_nul_there)
 {
 	struct switches sw;
 
 	cr_assert_eq(mode_parse("nonesuch", 4, &sw), 0);
 	cr_assert_str_eq(mode_name(sw), "none");
 	cr_assert_eq(mode_parse("none,cache.direct=off", 20, &sw), -EINVAL);
-	cr_assert_eq(mode_parse("none", 5, &sw), -EINVAL);
+	cr_assert_eq(mode_parse("unsafe", 7, &sw), 0);
+	cr_assert_str_eq(mode_name(sw), "unsafe");
+	cr_assert_eq(mode_parse("none\0", 6, &sw), -EINVAL);
+	cr_assert_eq(mode_parse("", 1, &sw), -EINVAL);
 	cr_assert_eq(mode_parse("\0none", 5, &sw), -EINVAL);
 	cr_assert_eq(mode_parse("none\0unsafe", 11, &sw), -EINVAL);
 }

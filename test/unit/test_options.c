@@ -283,6 +283,26 @@ Test(options, defaults)
 	options_free(&o);
 }
 
+/* As an -o string, without the first "rule=". */
+Test(options, rules_have_a_limit_in_all)
+{
+	static char string[RULE_OPTIONS_MAX + 100];
+	struct options o;
+	char described[2 * RULE_OPTIONS_MAX];
+
+	snprintf(string, sizeof(string), "rule=%0*d\\,=none,rule=bbbbb=none", RULE_OPTIONS_MAX - 23,
+		 0);
+	cr_assert_eq(parse(&o, string), 0, "%s", err);
+	options_describe(&o, described, sizeof(described));
+	cr_assert_eq(strlen(described), strlen("cache=writeback,") + strlen(string));
+	options_free(&o);
+	snprintf(string, sizeof(string), "rule=%0*d\\,=none,rule=bbbbb=none", RULE_OPTIONS_MAX - 22,
+		 0);
+	cr_assert_eq(parse(&o, string), -EINVAL);
+	cr_assert_not_null(strstr(err, "option \"rule\": more than 2048 bytes in all"), "%s", err);
+	options_free(&o);
+}
+
 Test(options, given_is_known_for_each)
 {
 	struct options o;

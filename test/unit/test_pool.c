@@ -1,29 +1,26 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
-#include <errno.h>
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/util.h"
 #include "loop/pool.h"
-
-#define SECONDS 20 /* until a job that should have run counts as lost */
+#include "wait.h"
 
 /* What pool.c promises for each lane: its threads, and three quarters of them for a key. */
 static struct lane_size {
 	enum lane lane;
 	unsigned threads, cap;
 } lanes[] = {
-	{ LANE_DATA, 32, 24 },
-	{ LANE_FLUSH, 16, 12 },
-	{ LANE_META, 8, 6 },
-	{ LANE_NOTIFY, 4, 3 },
-	{ LANE_WRITEBACK, 8, 6 },
+    {LANE_DATA, 32, 24},
+    {LANE_FLUSH, 16, 12},
+    {LANE_META, 8, 6},
+    {LANE_NOTIFY, 4, 3},
+    {LANE_WRITEBACK, 8, 6},
 };
 
 static struct pool *pool;
@@ -36,19 +33,6 @@ static void pool_begin(void)
 static void pool_end(void)
 {
 	pool_destroy(pool);
-}
-
-static bool wait_for(sem_t *s)
-{
-	struct timespec until;
-	int err;
-
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += SECONDS;
-	do {
-		err = sem_timedwait(s, &until);
-	} while (err < 0 && errno == EINTR);
-	return err == 0;
 }
 
 /* A job that tells when it starts, and ends when its gate opens. */
@@ -71,8 +55,10 @@ static void run_gated(struct pool_job *job)
 static struct gated gated(enum lane lane, uint64_t key, sem_t *started, sem_t *gate,
 			  atomic_uint *ended)
 {
-	return (struct gated){ .job = { .run = run_gated, .key = key, .lane = lane },
-			       .started = started, .gate = gate, .ended = ended };
+	return (struct gated){.job = {.run = run_gated, .key = key, .lane = lane},
+			      .started = started,
+			      .gate = gate,
+			      .ended = ended};
 }
 
 Test(pool, runs_every_job_once, .timeout = 60)
@@ -227,9 +213,10 @@ Test(pool, destroy_runs_what_jobs_submit_to_other_lanes, .timeout = 60)
 
 	pool_begin();
 	for (unsigned i = 0; i < CHAINS; i++) {
-		hops[i] = (struct hop){ .job = { .run = run_hop, .key = i,
-						 .lane = (enum lane)(i % LANES) },
-					.left = HOPS - 1, .hops = &count };
+		hops[i] =
+		    (struct hop){.job = {.run = run_hop, .key = i, .lane = (enum lane)(i % LANES)},
+				 .left = HOPS - 1,
+				 .hops = &count};
 		pool_submit(pool, &hops[i].job);
 	}
 	pool_end();
@@ -258,8 +245,8 @@ Test(pool, threads_are_set_up_for_their_lane, .timeout = 60)
 	for (unsigned i = 0; i < 2000; i++) {
 		struct pool_job *job = malloc(sizeof(*job)); /* freed by its own run() */
 
-		*job = (struct pool_job){ .run = check_lane, .key = i,
-					  .lane = (enum lane)(i % LANES) };
+		*job =
+		    (struct pool_job){.run = check_lane, .key = i, .lane = (enum lane)(i % LANES)};
 		pool_submit(pool, job);
 	}
 	pool_end();
