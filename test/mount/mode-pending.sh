@@ -46,6 +46,8 @@ follows() {
 	esac
 }
 
+# A close is answered before the daemon has seen to what follows from it.
+settled() { [[ $(modectl show "$MNT/f") != *pending* ]]; }
 opens_are() { [ "$(modectl status "$MNT/f" opens)" -eq "$1" ]; }
 
 # As acts_as, with a handle that keeps the sync attribute: recording it flushes the device by itself.
@@ -78,6 +80,7 @@ pair() {
 		"$name: pending, the old mode wholly in force"
 	exec 9>&-
 	soon opens_are 0
+	soon settled
 	is "$(soon clean f && echo flushed) $(modectl show "$MNT/f") $(acts_open)" = "flushed $2 runtime $2" \
 		"$name: the new one after the close"
 }
