@@ -66,6 +66,20 @@ static int ask(struct target *t)
 	return CTL_OK;
 }
 
+/* Other filesystems have this error, too; no other has this attribute. */
+static bool refused_after_crash(const struct target *t, int err)
+{
+	return err == EUCLEAN && S_ISREG(t->st.st_mode) &&
+	       getxattr(t->path, CACHEFS_XATTR_NOW, NULL, 0) > 0;
+}
+
+static int cannot_open(const struct target *t, int err)
+{
+	bool foreign = err == EUCLEAN && !refused_after_crash(t, err);
+
+	return complain_errno(t->path, "cannot be opened", err, foreign ? strerror(err) : NULL);
+}
+
 int target_open(struct target *t, const char *path)
 {
 	int err, code = look(t, path);
@@ -73,7 +87,7 @@ int target_open(struct target *t, const char *path)
 	if (code)
 		return code;
 	err = open_for_asking(t, path);
-	return err ? complain_errno(path, "cannot be opened", err, NULL) : ask(t);
+	return err ? cannot_open(t, err) : ask(t);
 }
 
 int target_open_any(struct target *t, const char *path)
@@ -83,11 +97,9 @@ int target_open_any(struct target *t, const char *path)
 	if (code)
 		return code;
 	err = open_for_asking(t, path);
-	/* other filesystems have this error, too; no other has this attribute */
-	if (err == EUCLEAN && S_ISREG(t->st.st_mode) &&
-	    getxattr(path, CACHEFS_XATTR_NOW, NULL, 0) > 0)
+	if (refused_after_crash(t, err))
 		return CTL_OK;
-	return err ? complain_errno(path, "cannot be opened", err, NULL) : ask(t);
+	return err ? cannot_open(t, err) : ask(t);
 }
 
 int target_open_parent(struct target *t, const char *path, char name[NAME_MAX + 1])
