@@ -76,6 +76,7 @@ prepare() {
 	crash
 	exec 7>&- 8>&-
 	ln "$BACK/vm/linked" "$BACK/second"
+	chown 1000:1000 "$BACK/vm/img"
 	must_mount "$BACK" "$MNT" cache=unsafe
 }
 
@@ -114,7 +115,7 @@ harmed," "and changes nothing"
 	says 'other names' "says why not"
 	status_of 2 "a file without a checkpoint" "$CTL" rollback "$MNT/vm/none"
 	says 'no checkpoint of it' "says so"
-	status_of 0 "rollback, by a symbolic link" "$CTL" rollback "$MNT/link"
+	status_of 0 "rollback by its owner, and by a symbolic link" "${OWNER[@]}" "$CTL" rollback "$MNT/link"
 	kept=$(sed -n 's/.* the file that was there is //p' <<<"$output")
 	is "$(cat "$MNT/vm/img")" = good "it is what it was at the checkpoint, and can be opened"
 	is "$(dirname "$kept"),$(cat "$BACK/vm/${kept##*/}")" = "$MNT/vm,good
