@@ -27,6 +27,11 @@ static const char *sentence_for(int err)
 	case ENOSPC:
 	case EDQUOT:
 		return "no space is left in the backing directory: nothing has changed; make room";
+	case EOPNOTSUPP:
+		return "the backing filesystem has no file handles, so there is no way for a "
+		       "single file: trust the mount point";
+	case EFBIG:
+		return "too many files were trusted one by one: trust the mount point";
 	default:
 		return NULL;
 	}
@@ -127,15 +132,17 @@ static void print_rollback(const char *path, struct cachefs_rollback *r)
 	_cleanup_free_ char *taken = when((time_t)r->taken_s, time(NULL));
 	_cleanup_free_ char *kept = NULL;
 
+	if (r->flags & CACHEFS_ROLLBACK_DRY_RUN) {
+		/* where it would be kept is told by the time of a rollback, which this is not */
+		printf("%s: can be put back to its checkpoint of %s; the file that is there would "
+		       "be kept beside it\n",
+		       name, taken);
+		return;
+	}
 	r->kept[sizeof(r->kept) - 1] = '\0';
 	kept = beside(path, r->kept);
-	if (r->flags & CACHEFS_ROLLBACK_DRY_RUN)
-		printf("%s: can be put back to its checkpoint of %s; the file that is there would "
-		       "be kept as %s\n",
-		       name, taken, kept);
-	else
-		printf("%s: put back to its checkpoint of %s; the file that was there is %s\n",
-		       name, taken, kept);
+	printf("%s: put back to its checkpoint of %s; the file that was there is %s\n", name, taken,
+	       kept);
 }
 
 int cmd_rollback(const struct ctl_args *a)
