@@ -50,13 +50,20 @@ static void print_file(const struct file_status *f)
 	if (f->clients_count)
 		printf("clients\n");
 	print_clients(f, stdout);
+	if (f->tainted == 1)
+		printf("it may have lost data when the host went down: cachefsctl rollback puts it "
+		       "back to its checkpoint, cachefsctl trust says that it is good\n");
 }
 
 static int status_file(const struct target *t, bool json)
 {
 	struct file_status f;
-	int code = file_status_read(&f, t);
+	int code = CTL_OK;
 
+	if (t->fd < 0)
+		file_status_unopened(&f, t);
+	else
+		code = file_status_read(&f, t);
 	if (code)
 		return code;
 	if (json)
@@ -90,6 +97,8 @@ static const char *notes_of(const struct file_status *f)
 		return "tainted";
 	if (f->pending)
 		return "mode pending";
+	if (f->flushing == 1)
+		return "flushing";
 	return f->deleted == 1 ? "deleted" : "";
 }
 
@@ -113,7 +122,7 @@ static void add_file(struct table *t, const struct file_status *f)
 	     : f->kernel_path		       ? "kernel"
 					       : "daemon",
 	     COLOUR_NONE},
-	    {notes_of(f), COLOUR_RED},
+	    {notes_of(f), f->error || f->tainted == 1 || f->pending ? COLOUR_RED : COLOUR_NONE},
 	};
 
 	_Static_assert(ARRAY_SIZE(cells) == ARRAY_SIZE(file_columns), "a cell for each column");
@@ -250,7 +259,7 @@ int cmd_status(const struct ctl_args *a)
 
 	if (a->words_count == 0)
 		return status_all(json);
-	code = target_open(&t, a->words[0]);
+	code = target_open_any(&t, a->words[0]);
 	if (!code)
 		code = target_is_file(&t) ? status_file(&t, json) : status_mount(&t, json);
 	target_close(&t);

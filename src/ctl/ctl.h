@@ -19,6 +19,7 @@ enum ctl_exit { CTL_OK = 0, CTL_USAGE = 1, CTL_FAILED = 2, CTL_REFUSED = 3 };
 	X(CLEAR, "clear", 0, NULL, "take the setting back, so that what stands below it holds")    \
 	X(DELAY, "delay", 'd', "SECONDS", "time between two looks, 0.1 to 3600; default 2")        \
 	X(COUNT, "count", 'n', "N", "end after N looks; default: go on")                           \
+	X(DRY_RUN, "dry-run", 0, NULL, "only look whether it can be done, and change nothing")     \
 	X(BATCH, "batch", 'b', NULL, "plain lines one after the other, without a terminal")        \
 	X(HELP, "help", 'h', NULL, "explain the verb")
 
@@ -73,5 +74,7 @@ int cmd_top(const struct ctl_args *a);
 int cmd_doctor(const struct ctl_args *a);
 int cmd_explain(const struct ctl_args *a);
 int cmd_reload(const struct ctl_args *a);
+int cmd_trust(const struct ctl_args *a);
+int cmd_rollback(const struct ctl_args *a);
 
 #endif

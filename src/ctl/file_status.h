@@ -22,6 +22,7 @@
 	X(NUMBER, opens, s->opens)                                                                 \
 	X(NUMBER, writers, s->writers)                                                             \
 	X(BOOL, kernel_path, s->kernel_path == CACHEFS_KERNEL_PATH_USED)                           \
+	X(BOOL, flushing, s->flushing)                                                             \
 	X(BOOL, tainted, s->tainted)                                                               \
 	X(BOOL, deleted, s->deleted)                                                               \
 	X(NUMBER, direct_align, s->direct_align)                                                   \

@@ -7,9 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "base/util.h"
+#include "config/mode.h"
 #include "ctl/ctl.h"
 #include "ctl/text.h"
 
@@ -131,6 +133,19 @@ int file_status_read(struct file_status *f, const struct target *t)
 						      : NULL);
 	file_status_from_ioctl(f, t->path, s);
 	return CTL_OK;
+}
+
+void file_status_unopened(struct file_status *f, const struct target *t)
+{
+	char mode[MODE_TEXT] = "";
+	struct switches sw;
+	ssize_t n = getxattr(t->path, CACHEFS_XATTR_NOW, mode, sizeof(mode));
+
+	file_status_init(f, t->path);
+	f->tainted = 1;
+	f->size = (uint64_t)t->st.st_size;
+	if (n > 0 && !mode_parse(mode, strnlen(mode, (size_t)n), &sw))
+		f->switches = (int)switches_pack(sw);
 }
 
 const char *report_text(const struct report *r, const char *name)

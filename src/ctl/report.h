@@ -36,6 +36,9 @@ int report_read(struct report *r, int fd, const char *point, bool quiet);
 /* Of one file, by CACHEFS_IOC_STATUS. CTL_OK or another exit status after a complaint. */
 int file_status_read(struct file_status *f, const struct target *t);
 
+/* Of T without a descriptor (target_open_any()): tainted, its size, and its mode. */
+void file_status_unopened(struct file_status *f, const struct target *t);
+
 /* A text of the mount, "-" where it is missing. Valid as long as R. */
 const char *report_text(const struct report *r, const char *name);
 

@@ -3,6 +3,7 @@
 #ifndef CACHEFS_CTL_TARGET_H
 #define CACHEFS_CTL_TARGET_H
 
+#include <limits.h>
 #include <stdbool.h>
 #include <sys/stat.h>
 
@@ -11,7 +12,7 @@
 
 struct target {
 	const char *path; /* as given; not owned */
-	int fd;		  /* O_RDONLY | O_APPEND; owned */
+	int fd;		  /* O_RDONLY | O_APPEND; owned; -1: none */
 	struct stat st;
 	struct cachefs_info info;
 };
@@ -21,6 +22,16 @@ struct target {
  * and directories are opened: that alone could do something. target_close() in both cases.
  */
 int target_open(struct target *t, const char *path);
+/*
+ * The same, but CTL_OK with fd -1 for a file of a cachefs mount that cannot be opened because the
+ * host went down with unflushed data of it (EUCLEAN); its info is empty.
+ */
+int target_open_any(struct target *t, const char *path);
+/*
+ * The directory of the regular file PATH, which itself is not opened; its name there goes to NAME.
+ * T's path is PATH, for complaints.
+ */
+int target_open_parent(struct target *t, const char *path, char name[NAME_MAX + 1]);
 void target_close(struct target *t);
 
 bool target_is_file(const struct target *t);

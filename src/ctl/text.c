@@ -158,6 +158,24 @@ char *text_shorten(const char *text, size_t width)
 			   text + offset_of(text, have - tail));
 }
 
+const char *text_age(uint64_t seconds, char *buf)
+{
+	static const struct {
+		uint64_t seconds;
+		const char *name;
+	} units[] = {{86400, "day"}, {3600, "hour"}, {60, "minute"}, {1, "second"}};
+	size_t i = 0;
+	uint64_t n;
+
+	/* from two on: "100 minutes" says more than "1 hour" */
+	while (i + 1 < ARRAY_SIZE(units) && seconds < 2 * units[i].seconds)
+		i++;
+	n = seconds / units[i].seconds;
+	snprintf(buf, TEXT_SMALL, "%llu %s%s", (unsigned long long)n, units[i].name,
+		 n == 1 ? "" : "s");
+	return buf;
+}
+
 void text_wrap(FILE *out, const char *words, size_t indent, size_t width)
 {
 	size_t column = indent;
@@ -244,10 +262,15 @@ int complain_errno(const char *what, const char *doing, int err, const char *sen
 
 	if (sentence && *sentence)
 		complain(what, "%s: %s", doing, sentence);
+	else if (err == EUCLEAN)
+		complain(what,
+			 "%s: it may have lost data when the host went down: put it back with "
+			 "cachefsctl rollback, or say that it is good with cachefsctl trust",
+			 doing);
 	else
 		complain(what, "%s: %s%s", doing, strerror(err),
 			 right ? ": only root and the file's owner may (see modes-by in "
 				 "mount.cachefs(8))"
 			       : "");
-	return right || err == EBUSY ? CTL_REFUSED : CTL_FAILED;
+	return right || err == EBUSY || err == EMLINK ? CTL_REFUSED : CTL_FAILED;
 }

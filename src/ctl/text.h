@@ -36,6 +36,10 @@ const char *text_number(uint64_t n, char *buf);
 /* "-", "0", "0.031", "1.5", "142": as precise as fits in five columns. NAN is "-". */
 const char *text_decimal(double n, char *buf);
 
+/* How long ago: "5 seconds", "3 minutes", "2 hours", "4 days"; whole ones, of the
+ * largest unit of which there are two. BUF has TEXT_SMALL bytes. */
+const char *text_age(uint64_t seconds, char *buf);
+
 /*
  * WORDS on lines of WIDTH columns at most, broken at blanks, with INDENT blanks in front of each;
  * WIDTH 0: one line.
@@ -50,7 +54,7 @@ void complain(const char *what, const char *fmt, ...) __attribute__((format(prin
 
 /*
  * complain() about what a call on WHAT gave: ERR is an errno, SENTENCE what is known besides, or
- * NULL. CTL_REFUSED for a missing right or EBUSY, else CTL_FAILED.
+ * NULL. CTL_REFUSED for a missing right, EBUSY or EMLINK, else CTL_FAILED.
  */
 int complain_errno(const char *what, const char *doing, int err, const char *sentence);
 

@@ -50,6 +50,16 @@ const struct ctl_verb ctl_verbs[] = {
      "error changes nothing. Exit status 3 where open files cannot follow before they are\n"
      "closed.\n",
      cmd_reload},
+    {"trust", "PATH|MOUNTPOINT", 1, 1, 0, "after a crash: a file, or all of a mount, is good",
+     "Under unsafe, a file whose data was unflushed when the host went down cannot be opened\n"
+     "until somebody says that it is good, as it is. An error of a flush in the background is\n"
+     "forgotten, too. On a mount point: all files, without a question.\n",
+     cmd_trust},
+    {"rollback", "PATH", 1, 1, CTL_OPT_DRY_RUN, "after a crash: put a file back to its checkpoint",
+     "The file is replaced by its last checkpoint (see checkpoint= in mount.cachefs(8)), at\n"
+     "once and durably; what was there is kept beside it, under the name that is printed. The\n"
+     "file must be closed by all, and have one name: exit status 3 else.\n",
+     cmd_rollback},
 };
 const size_t ctl_verbs_count = ARRAY_SIZE(ctl_verbs);
 
@@ -71,7 +81,7 @@ void ctl_help(FILE *out)
 {
 	fprintf(out, "usage: cachefsctl VERB [ARGUMENT...]\n\n");
 	for (size_t i = 0; i < ctl_verbs_count; i++)
-		fprintf(out, "  %-8s %-12s %s\n", ctl_verbs[i].name, ctl_verbs[i].words,
+		fprintf(out, "  %-8s %-15s %s\n", ctl_verbs[i].name, ctl_verbs[i].words,
 			ctl_verbs[i].summary);
 	fprintf(out, "\ncachefsctl VERB --help explains one; cachefsctl --version; "
 		     "cachefsctl(8) is the manual.\n"

@@ -175,7 +175,7 @@ MNT=$WORK/mnt
 allocate "$BACK/a" 1M
 echo x >"$BACK/x.rule"
 echo '*.rule writeback' >"$WORK/rules"
-must_mount "$BACK" "$MNT" "cache=unsafe,kernel-path=never,rules=$WORK/rules"
+must_mount "$BACK" "$MNT" "cache=unsafe,kernel-path=never,on-close=none,rules=$WORK/rules"
 check_flush_and_status
 check_mode
 check_handoff

@@ -47,6 +47,8 @@ static const struct accepted {
     {"top --delay=10 --count 1", {""}, CTL_OPT_DELAY | CTL_OPT_COUNT, 10, 1},
     {"mode --help", {""}, CTL_OPT_HELP, 2, 0},
     {"reload -h", {""}, CTL_OPT_HELP, 2, 0},
+    {"trust /f", {"/f"}, 0, 2, 0},
+    {"rollback /f --dry-run", {"/f"}, CTL_OPT_DRY_RUN, 2, 0},
 };
 
 ParameterizedTestParameters(ctl_args, accepted)
@@ -90,6 +92,10 @@ static const struct refused {
     {"top -n 0", {"--count 0", "1 or more"}},
     {"top -n -1", {"--count -1", "1 or more"}},
     {"top -n 99999999999999999999", {"--count 999", "1 or more"}},
+    {"trust", {"PATH|MOUNTPOINT", "missing"}},
+    {"trust --dry-run /f", {"--dry-run", "no option of this verb"}},
+    {"rollback", {"PATH", "missing"}},
+    {"rollback /a /b", {"\"/b\"", "too much"}},
     {"top -x", {"-x", "no such option"}},
 };
 
@@ -135,8 +141,9 @@ Test(ctl_args, unknown_verbs_have_a_neighbour)
 
 Test(ctl_args, every_verb_explains_itself)
 {
-	static const char *const contract[] = {"status", "mode",   "flush",   "handoff",
-					       "top",	 "doctor", "explain", "reload"};
+	static const char *const contract[] = {"status", "mode",    "flush",   "handoff",
+					       "top",	 "doctor",  "explain", "reload",
+					       "trust",	 "rollback"};
 	const char *nearest;
 
 	for (size_t i = 0; i < sizeof(contract) / sizeof(contract[0]); i++)

@@ -25,6 +25,7 @@ static struct cachefs_status sample(void)
 	    .writers = 2,
 	    .kernel_path = CACHEFS_KERNEL_PATH_USED,
 	    .error = EIO,
+	    .flushing = 1,
 	    .tainted = 1,
 	    .deleted = 1,
 	    .direct_align = 4096,
@@ -65,6 +66,8 @@ Test(ctl_status, everything_comes_from_the_ioctl)
 	cr_assert_str_eq(f.pending_origin, "runtime");
 	cr_assert_str_eq(f.error, strerror(EIO));
 	cr_assert_eq(f.checkpoint_age_s, CACHEFS_UNKNOWN);
+	cr_assert_eq(f.flushing, 1);
+	cr_assert_eq(f.tainted, 1);
 	cr_assert_eq(f.read_bytes, 100);
 	cr_assert_eq(f.rmw_nsec, s.rmw_nsec);
 	cr_assert_eq(f.flush_seconds, 3.5);

@@ -48,6 +48,27 @@ ParameterizedTest(struct escaped *row, ctl_text, escapes)
 	free(valid);
 }
 
+static const struct age {
+	uint64_t seconds;
+	char text[16];
+} ages[] = {
+    {0, "0 seconds"},	  {1, "1 second"},	 {119, "119 seconds"},
+    {120, "2 minutes"},	  {7199, "119 minutes"}, {7200, "2 hours"},
+    {172799, "47 hours"}, {172800, "2 days"},	 {31536000, "365 days"},
+};
+
+ParameterizedTestParameters(ctl_text, ages)
+{
+	return cr_make_param_array(struct age, (void *)ages, sizeof(ages) / sizeof(ages[0]), NULL);
+}
+
+ParameterizedTest(struct age *row, ctl_text, ages)
+{
+	char buf[TEXT_SMALL];
+
+	cr_assert_str_eq(text_age(row->seconds, buf), row->text);
+}
+
 static const struct size {
 	uint64_t bytes;
 	char text[16];
