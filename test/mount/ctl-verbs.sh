@@ -158,8 +158,13 @@ check_pending() {
 	is "$(head -n 1 <<<"$output")" = "writeback (mount)" "what is in force"
 	is "$(grep -c '^pending: none (runtime)' <<<"$output")" -eq 1 "what is pending"
 	is "$(grep -c "process $$ (.*) O_RDWR, on the kernel path" <<<"$output")" -eq 1 "and who has it open"
+	exec 6<>"$MNT/another" # which has the mount's mode
 	status_of 3 "a mount's mode is refused" "$CTL" mode "$MNT" none
-	exec 7>&-
+	exec 7>&- 6>&-
+	for ((i = 0; i < 50; i++)); do # a close is answered before what follows from it is done
+		[[ $("$CTL" mode "$MNT/a") == *pending* ]] || break
+		sleep 0.1
+	done
 	is "$("$CTL" mode "$MNT/a")" = "none (runtime)" "it comes when the file is closed"
 }
 
