@@ -237,15 +237,17 @@ struct cachefs_trust {
  * CACHEFS_IOC_ROLLBACK: the file `name` of this directory goes back to its last checkpoint; what
  * was there stays beside it as `kept`. Errors: EPERM, EINVAL; ENOENT: no file or no checkpoint of
  * it; EBUSY: it is open; EMLINK: it has other names, which would go on leading to the harmed file;
- * ENOSPC and others: nothing has changed.
+ * others: nothing has changed, or (EIO, ENOSPC) the file is back
+ * and could not be trusted as well: then the log says so.
  */
 struct cachefs_rollback {
 	char name[256]; /* in; NUL-terminated, one component */
 	__u32 flags;	/* in: CACHEFS_ROLLBACK_DRY_RUN: only look whether it can be done */
 	__u32 taken_nsec;
-	__s64 taken_s;	/* out: when the checkpoint was taken, since the Epoch */
-	char kept[256]; /* out: NUL-terminated */
-	__u64 reserved[4];
+	__s64 taken_s;	 /* out: when the checkpoint was taken, since the Epoch */
+	char kept[256];	 /* out: NUL-terminated */
+	__u64 own_bytes; /* out: that the checkpoint alone holds; CACHEFS_UNKNOWN */
+	__u64 reserved[3];
 };
 #define CACHEFS_ROLLBACK_DRY_RUN 1
 #define CACHEFS_IOC_ROLLBACK _IOWR(CACHEFS_IOC_MAGIC, 8, struct cachefs_rollback)

@@ -131,12 +131,16 @@ static void print_rollback(const char *path, struct cachefs_rollback *r)
 	_cleanup_free_ char *name = text_escape(path);
 	_cleanup_free_ char *taken = when((time_t)r->taken_s, time(NULL));
 	_cleanup_free_ char *kept = NULL;
+	char own[TEXT_SMALL];
 
 	if (r->flags & CACHEFS_ROLLBACK_DRY_RUN) {
 		/* where it would be kept is told by the time of a rollback, which this is not */
 		printf("%s: can be put back to its checkpoint of %s; the file that is there would "
 		       "be kept beside it\n",
 		       name, taken);
+		if (r->own_bytes != CACHEFS_UNKNOWN)
+			printf("%s: the checkpoint takes %s that the file does not share\n", name,
+			       text_bytes(r->own_bytes, own));
 		return;
 	}
 	r->kept[sizeof(r->kept) - 1] = '\0';

@@ -41,8 +41,9 @@
 	  "use one of the two mounts, or give the file the same mode on both")                     \
 	X(LEADS_PAST, "leads-past",                                                                \
 	  "I/O there goes past the mount: no mode of cachefs holds for it",                        \
-	  "mount the directory over itself (SOURCE and MOUNTPOINT the same), or make the name "    \
-	  "relative (qemu-img rebase -u)")                                                         \
+	  "mount the directory, or one above it that has the target too, over itself (SOURCE and " \
+	  "MOUNTPOINT the same), or move the target below it and make the name relative "          \
+	  "(qemu-img rebase -u)")                                                                  \
 	X(FLUSH_FAILED, "flush-failed",                                                            \
 	  "data may be lost; every flush of the file fails until all have closed it",              \
 	  "look at the device (dmesg), stop the guest, check the image (qemu-img check)")          \

@@ -269,8 +269,8 @@ int complain_errno(const char *what, const char *doing, int err, const char *sen
 			 doing);
 	else
 		complain(what, "%s: %s%s", doing, strerror(err),
-			 right ? ": only root and the file's owner may (see modes-by in "
-				 "mount.cachefs(8))"
+			 right ? ": only root and the file's owner may; on a mount point, root and "
+				 "who mounted it"
 			       : "");
 	return right || err == EBUSY || err == EMLINK ? CTL_REFUSED : CTL_FAILED;
 }

@@ -300,12 +300,14 @@ int checkpointer_rollback(struct checkpointer *c, int dir_fd, const char *name, 
 	int err = !c->any || !file_id_of(fd, &id) ? -ENOENT : store_get(c, &store);
 
 	if (!err)
-		err = checkpoint_peek(store, &id, &info);
+		err = (dry_run ? checkpoint_info(store, &id, 0, &info)
+			       : checkpoint_peek(store, &id, &info));
 	if (!err)
 		err = checkpoint_rollback(store, &id, dir_fd, name, dry_run, out->kept, &fresh);
 	if (err)
 		return err;
 	out->taken = info.taken;
+	out->own_bytes = info.unique;
 	out->id = dry_run ? id : fresh;
 	return 0;
 }

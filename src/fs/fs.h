@@ -194,6 +194,7 @@ int fs_trust_all(struct fs *fs);
 struct fs_rollback {
 	struct timespec taken;	 /* the checkpoint */
 	char kept[NAME_MAX + 1]; /* what the file is called now that was there, beside it */
+	uint64_t own_bytes;	 /* that the checkpoint alone holds; UINT64_MAX: not looked at */
 	struct file_id id;	 /* of what is there now */
 };
 

@@ -157,16 +157,19 @@ static void pin(struct node *n, bool on)
 	n->pinned = on;
 }
 
-void node_set_error(struct fs *fs, struct node *n, int error)
+int node_set_error(struct fs *fs, struct node *n, int error)
 {
 	struct node_shard *s = node_shard(fs, n);
+	int before;
 
 	node_ref(fs, n);
 	pthread_mutex_lock(&s->lock);
+	before = n->close_error;
 	n->close_error = error;
 	pin(n, error || n->rec->runtime);
 	pthread_mutex_unlock(&s->lock);
 	node_unref(fs, n);
+	return before;
 }
 
 void node_set_runtime(struct fs *fs, struct node *n, uint8_t runtime)

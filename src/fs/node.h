@@ -132,8 +132,9 @@ char *node_paths(struct fs *fs, struct node *n);
 
 /* A mode until the unmount (NODE_RUNTIME | switches_pack()), or 0: none. N stays known with it. */
 void node_set_runtime(struct fs *fs, struct node *n, uint8_t runtime);
-/* errno of a flush in the background that failed, or 0: forgotten. N stays known with it. */
-void node_set_error(struct fs *fs, struct node *n, int error);
+/* errno of a flush in the background that failed, or 0: forgotten. N stays known with it. What
+ * it was before. */
+int node_set_error(struct fs *fs, struct node *n, int error);
 /* The file is gone for good: N is forgotten with its last user, whatever mode was set. */
 void node_unpin(struct fs *fs, struct node *n);
 /* The node of the file at NAME in PARENT_FD with a reference, or NULL when the kernel has none. */

@@ -41,7 +41,8 @@ int fs_trust(struct fs *fs, uint64_t dir, const char *name, uid_t uid)
 		return err;
 	n = node_find(fs, parent.fd, name);
 	if (n) {
-		node_set_error(fs, n, 0);
+		if (node_set_error(fs, n, 0))
+			unsafe_forgiven(fs);
 		node_unref(fs, n);
 	}
 	return 0;
@@ -86,7 +87,12 @@ int fs_rollback(struct fs *fs, uint64_t dir, const char *name, bool dry_run, uid
 		return err;
 	log_warn("%s: put back to its checkpoint; the file that was there is %s", name, out->kept);
 	fs->config.invalidate_entry(fs->config.invalidate_arg, dir, name);
-	return unsafe_trust_id(fs, &out->id, name);
+	err = unsafe_trust_id(fs, &out->id, name);
+	if (err)
+		log_error(
+		    "%s: it is back, but could not be trusted: %s: do it with cachefsctl trust",
+		    name, strerror(-err));
+	return err;
 }
 
 void fs_set_flush_on_close(struct fs *fs, bool flush)

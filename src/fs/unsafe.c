@@ -228,7 +228,8 @@ static void failed(struct unsafe *u, const struct concerned *c)
 	int err;
 
 	pthread_mutex_lock(&u->lock);
-	u->failed = true;
+	u->failed_files += c != NULL;
+	u->failed = u->failed || !c;
 	pthread_mutex_unlock(&u->lock);
 	err = marker_error(u->marker, c ? c : &all);
 	if (err)
@@ -247,9 +248,9 @@ static void flush_failed(struct closed *c, int err)
 	log_error("%s: the flush after its last close failed: %s: data was lost; every flush of it "
 		  "fails until cachefsctl trust",
 		  path, strerror(-err));
-	node_set_error(c->fs, c->file->node, -err);
 	unsafe_concern(c->file->node, path, &concerned);
-	failed(u, &concerned);
+	if (!node_set_error(c->fs, c->file->node, -err))
+		failed(u, &concerned);
 }
 
 /* ERR: of its flush, or 0. C is consumed. */
@@ -396,10 +397,15 @@ static void settle(struct unsafe *u)
 		end_marker(u);
 }
 
+static bool unsafe_failed(const struct unsafe *u)
+{
+	return u->failed || u->failed_files;
+}
+
 /* With the lock held: until there is something to do. */
 static void wait_for_work(struct unsafe *u)
 {
-	bool quiet = !u->writers && !u->flushing && !u->failed && marker_active(u->marker);
+	bool quiet = !u->writers && !u->flushing && !unsafe_failed(u) && marker_active(u->marker);
 	struct timespec until = {.tv_sec = u->quiet_since + QUIET_SECONDS + 1};
 
 	if (!quiet) {
@@ -481,7 +487,7 @@ void unsafe_stop(struct unsafe *u)
 
 void unsafe_finish(struct unsafe *u, bool flushed, bool still_used)
 {
-	if (flushed && !u->failed && !(still_used && u->writers) && marker_active(u->marker))
+	if (flushed && !unsafe_failed(u) && !(still_used && u->writers) && marker_active(u->marker))
 		marker_end(u->marker);
 }
 

@@ -56,6 +56,8 @@ int unsafe_check(struct fs *fs, struct node *n);
 int unsafe_trust(struct fs *fs, int fd, const char *name);
 int unsafe_trust_id(struct fs *fs, const struct file_id *id, const char *name);
 int unsafe_trust_all(struct fs *fs);
+/* A file that had an error of a flush in the background was trusted. */
+void unsafe_forgiven(struct fs *fs);
 
 /*
  * N and OTHER (NULL: none) will have other names: where a rule's pattern made them concerned they

@@ -76,7 +76,7 @@ static void rollback_all(struct unsafe *u)
 	    checkpointer_rollback_all(u->fs->checkpointer, rollback_concerned, rollback_done, u);
 
 	log_warn("after-crash=rollback: %u files were put back; those without a checkpoint stay "
-		 "as they are",
+		 "refused",
 		 n);
 }
 
@@ -132,12 +132,23 @@ int unsafe_trust(struct fs *fs, int fd, const char *name)
 	return file_id_of(fd, &id) ? unsafe_trust_id(fs, &id, name) : -EOPNOTSUPP;
 }
 
+void unsafe_forgiven(struct fs *fs)
+{
+	struct unsafe *u = fs->unsafe;
+
+	pthread_mutex_lock(&u->lock);
+	u->failed_files -= u->failed_files > 0;
+	pthread_cond_broadcast(&u->changed);
+	pthread_mutex_unlock(&u->lock);
+}
+
 int unsafe_trust_all(struct fs *fs)
 {
 	struct unsafe *u = fs->unsafe;
 
 	pthread_mutex_lock(&u->lock);
 	u->failed = false;
+	u->failed_files = 0;
 	pthread_cond_broadcast(&u->changed);
 	pthread_mutex_unlock(&u->lock);
 	return marker_trust_all(u->marker);

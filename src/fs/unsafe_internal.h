@@ -27,7 +27,8 @@ struct unsafe {
 	/* Files were concerned at the start; what fails from then on is latched, and for the next
 	 * one */
 	bool met_tainted;
-	bool failed; /* something could not be flushed: the marker stays */
+	bool failed;	       /* something could not be flushed: the marker stays */
+	unsigned failed_files; /* as well, for files that nobody has trusted since */
 	bool running, stop;
 };
 

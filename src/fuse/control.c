@@ -454,6 +454,7 @@ static int do_rollback(const struct ioctl_call *c)
 		return err;
 	out->taken_s = r.taken.tv_sec;
 	out->taken_nsec = (uint32_t)r.taken.tv_nsec;
+	out->own_bytes = r.own_bytes;
 	memcpy(out->kept, r.kept, sizeof(out->kept));
 	return 0;
 }
@@ -466,8 +467,7 @@ static const struct {
     {CACHEFS_IOC_FLUSH, do_flush},     {CACHEFS_IOC_REMOUNT, do_remount},
     {CACHEFS_IOC_MODE, do_mode},       {CACHEFS_IOC_STATUS, do_status},
     {CACHEFS_IOC_HANDOFF, do_handoff}, {CACHEFS_IOC_RELOAD, do_reload},
-    {CACHEFS_IOC_TRUST, do_trust},
-    {CACHEFS_IOC_ROLLBACK, do_rollback},
+    {CACHEFS_IOC_TRUST, do_trust},     {CACHEFS_IOC_ROLLBACK, do_rollback},
 };
 
 /* The kernel has made the sizes those of the command; a malformed request may not have. */

@@ -227,7 +227,8 @@ static void histogram_family(struct report *r, enum stats_latency l, bool of_mou
 #define FILE_GAUGES(X)                                                                             \
 	X(cachefs_file_size_bytes, "bytes", size, "size of the file")                              \
 	X(cachefs_file_cached_bytes, "bytes", cached_bytes, "in the host's page cache")            \
-	X(cachefs_file_dirty_bytes, "bytes", dirty_bytes, "written, and not on stable storage")    \
+	X(cachefs_file_dirty_bytes, "bytes", dirty_bytes,                                          \
+	  "written, and not yet on their way to stable storage")                                   \
 	X(cachefs_file_writeback_bytes, "bytes", writeback_bytes,                                  \
 	  "on their way to stable storage now")                                                    \
 	X(cachefs_file_handles, NULL, opens, "opens that are not closed yet")                      \

@@ -98,13 +98,14 @@ check_tainted() {
 	status_of 0 "status of the mount" "$CTL" status "$MNT"
 }
 
-# 15 checks
+# 16 checks
 check_rollback() {
 	local kept
 
 	status_of 0 "rollback --dry-run" "$CTL" rollback --dry-run "$MNT/vm/img"
 	says 'vm/img: can be put back to its checkpoint of 2[0-9-]{9} [0-9:]{8} [+-][0-9]{4} \([0-9]+ [a-z]+ ago\)' \
 		"says of when it is"
+	says 'vm/img: the checkpoint takes [0-9.]+ ?[KMGi]*B? ?that the file does not share' "and what it takes"
 	is "$(opens "$MNT/vm/img"),$(cat "$BACK/vm/img"),$(find "$BACK" -name '*.tainted-*')" = \
 		"Structure needs cleaning,good
 harmed," "and changes nothing"
@@ -169,7 +170,7 @@ check_bind() {
 	umount "$WORK/alone"
 }
 
-plan $((13 + 15 + 13 + 8 + 3 + 1))
+plan $((13 + 16 + 13 + 8 + 3 + 1))
 make_fs xfs 320M
 chmod 755 "$BACK"
 MNT=$WORK/mnt
