@@ -33,17 +33,20 @@ static int usage(const char *what, const char *why)
 
 static int unknown_mode(const char *text)
 {
+	size_t word = strcspn(text, ", \t");
 	struct suggestion s;
 
-	suggest_begin(&s, text, strcspn(text, ", \t"));
+	suggest_begin(&s, text, word);
 	for (size_t i = 0; i < cache_modes_count; i++)
 		suggest_offer(&s, cache_modes[i].name);
-	if (s.best && strcmp(s.best, text) != 0)
+	/* a name that is right has something wrong behind it */
+	if (s.best && (strlen(s.best) != word || strncmp(s.best, text, word) != 0))
 		complain(text, "no such mode: is \"%s\" meant?", s.best);
 	else
 		complain(text,
 			 "no such mode: give writethrough, writeback, none, directsync or unsafe, "
-			 "with cache.direct=, cache.writeback= or cache.no-flush= behind it");
+			 "with cache.direct=, cache.writeback= or cache.no-flush=on|off behind it; "
+			 "writeback=off with no-flush=on contradicts itself");
 	return CTL_USAGE;
 }
 

@@ -36,8 +36,8 @@ check_usage() {
 	code 1 "a missing word" 'PATH... is missing' "$CTL" flush
 	code 1 "too many words" '"b" is too much' "$CTL" reload a b
 	code 1 "an unknown mode" 'writebak: no such mode: is "writeback" meant' "$CTL" mode "$MNT" writebak
-	code 1 "an unknown switch" 'no such mode' "$CTL" mode "$MNT" none,cache.derict=on
-	code 1 "a contradiction" 'no such mode' "$CTL" mode "$MNT" writethrough,cache.no-flush=on
+	code 1 "an unknown switch" 'no such mode: give .* behind it' "$CTL" mode "$MNT" none,cache.derict=on
+	code 1 "a contradiction" 'no such mode: give .* contradicts itself' "$CTL" mode "$MNT" writethrough,cache.no-flush=on
 	code 1 "a mode and --clear" '--clear takes a setting back' "$CTL" mode "$MNT" none --clear
 	code 1 "--persist without a mode" 'MODE or --clear is missing' "$CTL" mode "$MNT" --persist
 	code 0 "explain" '^directsync +bypassed' "$CTL" explain

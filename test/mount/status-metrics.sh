@@ -6,7 +6,7 @@
 . "$top_srcdir/test/lib/report.sh"
 need_root
 need_fuse
-kernel_path_always && skip_all "counts what the daemon serves, and kernel-path=always was asked for"
+kernel_path always && skip_all "counts what the daemon serves, and kernel-path=always was asked for"
 need_commands "$PYTHON"
 need_tools ioclient
 "$PYTHON" -c 'import prometheus_client.openmetrics.parser' 2>/dev/null ||
