@@ -60,12 +60,14 @@ static int truncate_at_open(struct fs *fs, struct handle *h, bool kill_priv)
 
 static void opened(struct fs *fs, struct handle *h, struct fs_opened *o)
 {
+	struct plan plan = handle_plan(h);
+
 	*o = (struct fs_opened){.fh = handle_id(h),
-				.direct_io = h->plan.fopen_direct_io,
-				.parallel_direct_writes = h->plan.fopen_parallel_direct_writes,
-				.noflush = h->plan.fopen_noflush,
+				.direct_io = plan.fopen_direct_io,
+				.parallel_direct_writes = plan.fopen_parallel_direct_writes,
+				.noflush = plan.fopen_noflush,
 				.backing_id = h->backing_id};
-	if (h->plan.kernel && h->can_write) /* what the kernel writes is not seen */
+	if (plan.kernel && h->can_write) /* what the kernel writes is not seen */
 		atomic_store_explicit(&fs->written, true, memory_order_relaxed);
 }
 
@@ -235,7 +237,7 @@ int fs_fsync(struct fs *fs, uint64_t fh, bool datasync)
 	if (!h || !h->file)
 		return h && h->report ? 0 : -EBADF;
 	return flush_file(&h->file->flush, &h->file->stats, fs->config.engine, h->fd, datasync,
-			  h->plan.flush);
+			  handle_plan(h).flush);
 }
 
 int fs_flush_file(struct fs *fs, uint64_t fh)

@@ -182,6 +182,7 @@ void fs_destroy(struct fs *fs)
 	if (!fs)
 		return;
 	sweep_destroy(fs->sweep);
+	fs->ending = true;
 	release_handles(fs);
 	sync_attr_destroy(atomic_load(&fs->sync_attr));
 	rules_unref(fs->rules);

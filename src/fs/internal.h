@@ -32,6 +32,7 @@ struct fs {
 	struct iolock changes;	   /* one change of modes at a time; before a file's range */
 	struct node *root;
 	struct reports reports;
+	bool ending; /* fs_destroy() closes what is still open; no thread but its own is left */
 	int root_fd; /* readable, for file handles, syncfs(2) and statfs(2) */
 	int proc_fd; /* /proc/self/fd */
 	uint64_t root_dev;
