@@ -307,11 +307,29 @@ static ssize_t copy_owned(struct fs *fs, struct handle *in, off_t from, struct h
 	return err ? err : n;
 }
 
+/*
+ * All of both files, in one order for everybody, or two copies and two changes of modes could wait
+ * for one another in a circle. What is read from is claimed as well: its descriptor must not become
+ * one for direct I/O in the midst of it, nor may pages come into its cache after a mode without.
+ */
+static void claim_both(struct handle *in, struct claim *read, struct handle *out,
+		       struct claim *write)
+{
+	bool in_first = (uintptr_t)in->file < (uintptr_t)out->file;
+
+	*read = (struct claim){.kind = CLAIM_READ, .start = 0, .end = UINT64_MAX};
+	if (in->file != out->file && in_first)
+		iolock_acquire_wait(&in->file->range, read);
+	claim_range(out, write);
+	if (in->file != out->file && !in_first)
+		iolock_acquire_wait(&in->file->range, read);
+}
+
 ssize_t fs_copy_file_range(struct fs *fs, uint64_t fh_in, uint64_t off_in, uint64_t fh_out,
 			   uint64_t off_out, uint64_t len, unsigned flags, bool kill_priv)
 {
 	struct handle *in = handle_get(fs, fh_in), *out = handle_get(fs, fh_out);
-	struct claim claim;
+	struct claim read, write;
 	ssize_t n;
 
 	if (in && in->report)
@@ -322,9 +340,11 @@ ssize_t fs_copy_file_range(struct fs *fs, uint64_t fh_in, uint64_t off_in, uint6
 		return -EINVAL;
 	cap_thread_fsetid(!kill_priv);
 	atomic_store_explicit(&fs->written, true, memory_order_relaxed);
-	claim_range(out, &claim);
+	claim_both(in, &read, out, &write);
 	n = copy_owned(fs, in, (off_t)off_in, out, (off_t)off_out, MIN(len, 0x7ffff000u));
-	iolock_release(&out->file->range, &claim);
+	iolock_release(&out->file->range, &write);
+	if (in->file != out->file)
+		iolock_release(&in->file->range, &read);
 	return n;
 }
 
