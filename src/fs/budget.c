@@ -49,12 +49,12 @@ bool file_holds_writers(const struct file *f)
 	return f->limits.dirty_max && !f->mode.switches.direct;
 }
 
-struct plan file_plan_open(const struct fs *fs, const struct file *f, int client_flags)
+struct plan file_plan_open(const struct fs *fs, const struct file *f, struct switches sw,
+			   int client_flags)
 {
 	if (file_holds_writers(f))
-		return plan_open(f->mode.switches, KERNEL_PATH_NEVER, client_flags,
-				 &fs->config.caps);
-	return fs_plan(fs, f->mode.switches, client_flags);
+		return plan_open(sw, KERNEL_PATH_NEVER, client_flags, &fs->config.caps);
+	return fs_plan(fs, sw, client_flags);
 }
 
 /* With F->lock held. */

@@ -61,12 +61,14 @@ static int truncate_at_open(struct fs *fs, struct handle *h, bool kill_priv)
 
 static void opened(struct fs *fs, struct handle *h, struct fs_opened *o)
 {
+	struct plan plan = handle_plan(h);
+
 	*o = (struct fs_opened){.fh = handle_id(h),
-				.direct_io = h->plan.fopen_direct_io,
-				.parallel_direct_writes = h->plan.fopen_parallel_direct_writes,
-				.noflush = h->plan.fopen_noflush,
+				.direct_io = plan.fopen_direct_io,
+				.parallel_direct_writes = plan.fopen_parallel_direct_writes,
+				.noflush = plan.fopen_noflush,
 				.backing_id = h->backing_id};
-	if (h->plan.kernel && h->can_write) /* what the kernel writes is not seen */
+	if (plan.kernel && h->can_write) /* what the kernel writes is not seen */
 		atomic_store_explicit(&fs->written, true, memory_order_relaxed);
 }
 
@@ -241,7 +243,7 @@ int fs_fsync(struct fs *fs, uint64_t fh, bool datasync)
 	if (!h || !h->file)
 		return h && h->report ? 0 : -EBADF;
 	return flush_file(&h->file->flush, &h->file->stats, fs->config.engine, h->fd, datasync,
-			  h->plan.flush);
+			  handle_plan(h).flush);
 }
 
 int fs_flush_file(struct fs *fs, uint64_t fh)
@@ -313,12 +315,30 @@ static ssize_t copy_owned(struct fs *fs, struct handle *in, off_t from, struct h
 	return err ? err : n;
 }
 
+/*
+ * All of both files, in one order for everybody, or two copies and two changes of modes could wait
+ * for one another in a circle. What is read from is claimed as well: its descriptor must not become
+ * one for direct I/O in the midst of it, nor may pages come into its cache after a mode without.
+ */
+static void claim_both(struct handle *in, struct claim *read, struct handle *out,
+		       struct claim *write)
+{
+	bool in_first = (uintptr_t)in->file < (uintptr_t)out->file;
+
+	*read = (struct claim){.kind = CLAIM_READ, .start = 0, .end = UINT64_MAX};
+	if (in->file != out->file && in_first)
+		iolock_acquire_wait(&in->file->range, read);
+	claim_range(out, write);
+	if (in->file != out->file && !in_first)
+		iolock_acquire_wait(&in->file->range, read);
+}
+
 ssize_t fs_copy_file_range(struct fs *fs, uint64_t fh_in, uint64_t off_in, uint64_t fh_out,
 			   uint64_t off_out, uint64_t len, unsigned flags, bool kill_priv)
 {
 	struct handle *in = handle_get(fs, fh_in), *out = handle_get(fs, fh_out);
 	struct budget_file *budget;
-	struct claim claim;
+	struct claim read, write;
 	ssize_t n;
 
 	if (in && in->report)
@@ -335,9 +355,11 @@ ssize_t fs_copy_file_range(struct fs *fs, uint64_t fh_in, uint64_t off_in, uint6
 		len = budget_piece(budget, len);
 		budget_admit_wait(budget, len);
 	}
-	claim_range(out, &claim);
+	claim_both(in, &read, out, &write);
 	n = copy_owned(fs, in, (off_t)off_in, out, (off_t)off_out, len);
-	iolock_release(&out->file->range, &claim);
+	iolock_release(&out->file->range, &write);
+	if (in->file != out->file)
+		iolock_release(&in->file->range, &read);
 	if (budget)
 		budget_written(budget, len);
 	return n;

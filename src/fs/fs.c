@@ -205,6 +205,7 @@ void fs_destroy(struct fs *fs)
 		return;
 	sweep_destroy(fs->sweep);
 	unsafe_stop(fs->unsafe);
+	fs->ending = true;
 	release_handles(fs);
 	unsafe_destroy(fs->unsafe);
 	checkpointer_destroy(fs->checkpointer);

@@ -152,6 +152,7 @@ static struct file *file_new(struct fs *fs, struct node *n)
 	f->node = n;
 	f->opens = 1;
 	f->mode = f->wanted = fs_mode_of(fs, n);
+	atomic_init(&f->direct, f->mode.switches.direct);
 	if (n->close_error)
 		flush_latch(&f->flush, -n->close_error);
 	fs_limits_of(fs, n, &f->limits);
@@ -186,35 +187,44 @@ struct file *file_find(struct fs *fs, struct node *n)
 	return f;
 }
 
-/* The mode that a new file was given may be of yesterday: who changed it did not see the file. */
-static struct file *file_get(struct fs *fs, struct node *n, bool *first)
+/*
+ * N's open file with one open more: the one that there is, or FRESH (ownership taken), unless the
+ * modes have changed since EPOCH, when FRESH was given its own: NULL then, as in file_find(). Who
+ * changes modes counts that first and looks for the open file next, under the same lock: so nobody
+ * else ever has the file open in a mode of yesterday.
+ */
+static struct file *file_publish(struct fs *fs, struct node *n, struct file *fresh, unsigned epoch)
 {
 	struct node_shard *s = node_shard(fs, n);
-	unsigned epoch = atomic_load(&fs->mode_epoch);
-	struct file *f = file_find(fs, n), *fresh;
-	bool switched;
+	struct file *f;
 
-	*first = false;
-	if (f)
-		return f;
-	fresh = file_new(fs, n);
-	if (!fresh)
-		return NULL;
 	pthread_mutex_lock(&s->lock);
 	f = n->file;
 	if (f) {
 		f->opens++;
-	} else {
+	} else if (epoch == atomic_load(&fs->mode_epoch)) {
 		n->file = f = fresh;
 		n->refs++; /* a file keeps its node */
-		fresh = NULL;
-		*first = true;
 	}
 	pthread_mutex_unlock(&s->lock);
-	if (fresh)
+	if (f != fresh)
 		file_free(fs, fresh);
-	if (*first && epoch != atomic_load(&fs->mode_epoch))
-		file_update(fs, f, &switched);
+	return f;
+}
+
+static struct file *file_get(struct fs *fs, struct node *n, bool *first)
+{
+	struct file *f = file_find(fs, n), *fresh = NULL;
+
+	while (!f) {
+		unsigned epoch = atomic_load(&fs->mode_epoch);
+
+		fresh = file_new(fs, n);
+		if (!fresh)
+			return NULL;
+		f = file_publish(fs, n, fresh, epoch);
+	}
+	*first = f == fresh;
 	return f;
 }
 
@@ -265,7 +275,7 @@ static int backing_open(struct fs *fs, int fd, uid_t uid)
  */
 static struct plan file_plan(struct fs *fs, struct file *f, struct handle *h, uid_t uid)
 {
-	struct plan plan = file_plan_open(fs, f, h->rec->client_flags);
+	struct plan plan = file_plan_open(fs, f, f->mode.switches, h->rec->client_flags);
 
 	if (!f->backing_id) {
 		f->backing_id = plan.backing_id ? backing_open(fs, h->fd, uid) : -EOPNOTSUPP;
@@ -295,6 +305,25 @@ static int handle_attach(struct fs *fs, struct file *f, struct handle *h, uid_t 
 		DL_APPEND(f->handles, h);
 	pthread_mutex_unlock(&f->lock);
 	return err;
+}
+
+struct plan handle_plan(struct handle *h)
+{
+	struct plan plan;
+
+	pthread_mutex_lock(&h->file->lock);
+	plan = h->plan;
+	pthread_mutex_unlock(&h->file->lock);
+	return plan;
+}
+
+/* Without the sync attribute the daemon does it; nobody has been told of the open yet. */
+static void leave_kernel_path(struct handle *h)
+{
+	pthread_mutex_lock(&h->file->lock);
+	h->plan.kernel = h->plan.kernel_sync = false;
+	h->plan.fopen_direct_io = true;
+	pthread_mutex_unlock(&h->file->lock);
 }
 
 int handle_apply_direct(struct handle *h, bool direct)
@@ -352,13 +381,11 @@ int handle_create_file(struct fs *fs, struct node *n, int fd, int client_flags, 
 	if (h->can_write)
 		file_limits_apply(fs, f);
 	count_open(f, client_flags);
-	if (h->plan.kernel_sync && file_sync_changed(fs, f)) { /* the daemon does it, then */
-		h->plan.kernel = h->plan.kernel_sync = false;
-		h->plan.fopen_direct_io = true;
-	}
-	if (first && h->plan.direct && !fs->config.engine->null)
+	if (handle_plan(h).kernel_sync && file_sync_changed(fs, f))
+		leave_kernel_path(h);
+	if (first && handle_plan(h).direct && !fs->config.engine->null)
 		bounce_drop_cache(fd); /* what others left in the page cache */
-	err = h->can_write && h->plan.flush == FLUSH_DROP ? unsafe_opened(fs, f, h) : 0;
+	err = h->can_write && handle_plan(h).flush == FLUSH_DROP ? unsafe_opened(fs, f, h) : 0;
 	if (err) {
 		handle_destroy(fs, h);
 		return err;
@@ -374,6 +401,8 @@ static void pending_again(struct fs *fs, struct file *f)
 	struct file *again;
 	bool pending;
 
+	if (fs->ending) /* all is flushed, and nobody is left to do more */
+		return;
 	pthread_mutex_lock(&f->lock);
 	pending = !switches_equal(f->mode.switches, f->wanted.switches);
 	pthread_mutex_unlock(&f->lock);

@@ -4,8 +4,9 @@
  * open.
  *
  * A handle from handle_get() needs no reference: the kernel releases it after all its requests.
- * plan, fd flags and client flags of a handle change only while its file's range lock is held by a
- * CLAIM_GATE; reads and writes hold a claim, everything else takes a snapshot of the plan.
+ * plan and fd flags of a handle change only while its file's range lock is held by a CLAIM_GATE,
+ * and its file's lock by the same thread; reads and writes hold a claim, everything else takes a
+ * snapshot of the plan (handle_plan()).
  */
 #ifndef CACHEFS_FS_HANDLE_H
 #define CACHEFS_FS_HANDLE_H
@@ -48,10 +49,12 @@ struct file {
 	/* NULL until it needs one: cached, with limits, open for writing. Set once, with lock. */
 	_Atomic(struct budget_file *) budget;
 	bool sync_attr;		 /* we set the inode's sync attribute; a CLAIM_GATE on range */
+	bool owed;		 /* file_update_soon() has yet to flush; a CLAIM_GATE on range */
 	unsigned opens;		 /* the node's shard */
 	unsigned unsafe_writers; /* handles that are `unsafe`; fs->unsafe's lock */
 	atomic_uint flushing;	 /* closed by the last writer, and not flushed yet */
 	atomic_uint epoch;	 /* counts changes of plans */
+	atomic_bool direct;	 /* as the plans of its handles have it; changes before EPOCH */
 	atomic_bool sweeping;	 /* sweep.c: its pages will go */
 	atomic_bool fuse_pages;	 /* the kernel may hold pages of its own (splice, mmap) */
 	/*
@@ -114,6 +117,9 @@ int handle_create_file(struct fs *fs, struct node *n, int fd, int client_flags, 
 int handle_create_report(struct fs *fs, uint64_t id, struct report *r, pid_t pid,
 			 struct handle **out);
 void handle_destroy(struct fs *fs, struct handle *h);
+
+/* The plan of an open file's handle as it is now, without a claim on the file. Any thread. */
+struct plan handle_plan(struct handle *h);
 
 /* Sets or clears O_DIRECT of the descriptor. No I/O on it may be running. 0 or a negative errno. */
 int handle_apply_direct(struct handle *h, bool direct);

@@ -41,6 +41,7 @@ struct fs {
 	struct unsafe *unsafe;
 	struct node *root;
 	struct reports reports;
+	bool ending; /* fs_destroy() closes what is still open; no thread but its own is left */
 	int root_fd; /* readable, for file handles, syncfs(2) and statfs(2) */
 	int proc_fd; /* /proc/self/fd */
 	uint64_t root_dev;
@@ -71,7 +72,8 @@ void file_limits_apply(struct fs *fs, struct file *f);
 /* With F->lock held: must its writers be held up, so that the daemon must serve it? */
 bool file_holds_writers(const struct file *f);
 /* The plan for one more open of F. With F->lock held. */
-struct plan file_plan_open(const struct fs *fs, const struct file *f, int client_flags);
+struct plan file_plan_open(const struct fs *fs, const struct file *f, struct switches sw,
+			   int client_flags);
 
 /* The plan for one more open of a file with switches SW. */
 struct plan fs_plan(const struct fs *fs, struct switches sw, int client_flags);

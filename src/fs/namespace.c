@@ -90,7 +90,11 @@ int fs_link(struct fs *fs, uint64_t id, uint64_t parent, const char *name, struc
 	if (!err)
 		err = sysret(
 		    linkat(AT_FDCWD, fs_fd_path(target.fd).s, dir.fd, name, AT_SYMLINK_FOLLOW));
-	return err ? err : created(fs, p, dir.fd, name, e);
+	if (!err)
+		err = created(fs, p, dir.fd, name, e);
+	if (!err) /* one of O_TMPFILE's may be open, and has its first name */
+		fs_mode_renamed(fs, n);
+	return err;
 }
 
 static int remove_name(struct fs *fs, uint64_t parent, const char *name, int flags)

@@ -147,14 +147,18 @@ void node_ref(struct fs *fs, struct node *n)
 	pthread_mutex_unlock(&s->lock);
 }
 
-/* With the shard's lock held. */
-static void pin(struct node *n, bool on)
+/*
+ * With the shard's lock held, by who has a reference: a mode set at run time (or an error) keeps N
+ * known, but only while a name leads to it. Else whoever may set modes could keep any number of
+ * deleted files.
+ */
+static void pin_or_not(struct node *n)
 {
-	if (n->pinned == on)
-		return;
-	n->refs += on;
-	n->refs -= !on;
-	n->pinned = on;
+	bool pinned = (n->rec->runtime || n->close_error) && !n->unlinked;
+
+	n->refs += pinned;
+	n->refs -= n->pinned;
+	n->pinned = pinned;
 }
 
 int node_set_error(struct fs *fs, struct node *n, int error)
@@ -166,7 +170,7 @@ int node_set_error(struct fs *fs, struct node *n, int error)
 	pthread_mutex_lock(&s->lock);
 	before = n->close_error;
 	n->close_error = error;
-	pin(n, error || n->rec->runtime);
+	pin_or_not(n);
 	pthread_mutex_unlock(&s->lock);
 	node_unref(fs, n);
 	return before;
@@ -178,25 +182,30 @@ void node_set_runtime(struct fs *fs, struct node *n, uint8_t runtime)
 
 	node_ref(fs, n);
 	pthread_mutex_lock(&s->lock);
-	n->rec->runtime = runtime;
-	pin(n, runtime || n->close_error);
+	__atomic_store_n(&n->rec->runtime, runtime, __ATOMIC_RELEASE); /* fs_mode_of() reads it */
+	pin_or_not(n);
 	pthread_mutex_unlock(&s->lock);
 	node_unref(fs, n);
 }
 
-void node_unpin(struct fs *fs, struct node *n)
+void node_unlinked(struct fs *fs, struct node *n)
 {
 	struct node_shard *s = node_shard(fs, n);
 
 	node_ref(fs, n);
 	pthread_mutex_lock(&s->lock);
-	pin(n, false);
+	n->unlinked = true;
+	pin_or_not(n);
 	pthread_mutex_unlock(&s->lock);
 	node_unref(fs, n);
 }
 
-/* With the shard's lock held: the node of R, newly made where there is none. */
-static struct node *shard_get(struct fs *fs, struct node_shard *s, const struct node_record *r)
+/*
+ * With the shard's lock held: the node of R, newly made where there is none. STALE: one that
+ * was pinned for a file that is gone, to be unreferenced without the lock; else as it was.
+ */
+static struct node *shard_get(struct fs *fs, struct node_shard *s, const struct node_record *r,
+			      struct node **stale)
 {
 	struct node_key key = {r->dev, r->ino};
 	struct node *n;
@@ -205,6 +214,10 @@ static struct node *shard_get(struct fs *fs, struct node_shard *s, const struct 
 	if (n && !same_file(n->rec, r)) {
 		HASH_DEL(s->hash, n); /* its file is gone; the kernel will forget it */
 		n->hashed = false;
+		n->unlinked = true;
+		if (n->pinned)
+			*stale = n;
+		n->pinned = false;
 		n = NULL;
 	}
 	if (!n) {
@@ -225,14 +238,19 @@ struct node *node_lookup(struct fs *fs, struct node *parent, const char *name, i
 	struct node_key key = key_from(st);
 	struct node_shard *s = shard_of(fs, &key);
 	struct node_record r = {0};
-	struct node *n;
+	struct node *n, *stale = NULL;
 
 	record_fill(fs, &r, fd, st);
 	pthread_mutex_lock(&s->lock);
-	n = shard_get(fs, s, &r);
-	if (n)
+	n = shard_get(fs, s, &r, &stale);
+	if (n) {
 		n->rec->nlookup++;
+		n->unlinked = S_ISREG(st->stx_mode) && !st->stx_nlink; /* O_TMPFILE, until linked */
+		pin_or_not(n);
+	}
 	pthread_mutex_unlock(&s->lock);
+	if (stale)
+		node_unref(fs, stale);
 	if (!n) {
 		close(fd);
 		return NULL;
@@ -295,7 +313,7 @@ static void name_lost(struct path_fd *held, struct node *parent, const char *nam
 	struct stat st;
 
 	if (fstat(held->fd, &st) == 0 && st.st_nlink == 0) {
-		node_unpin(held->fs, held->node);
+		node_unlinked(held->fs, held->node);
 		return;
 	}
 	node_unnamed(held->fs, held->node, parent, name);
@@ -324,6 +342,7 @@ void node_name_lost(struct path_fd *held, struct node *parent, const char *name,
 int node_root_create(struct fs *fs, int fd)
 {
 	struct node_record r = {0};
+	struct node *stale;
 	struct statx st;
 	int err;
 
@@ -336,7 +355,7 @@ int node_root_create(struct fs *fs, int fd)
 	}
 	record_fill(fs, &r, fd, &st);
 	fs->root_dev = r.dev;
-	fs->root = shard_get(fs, shard_of(fs, &(struct node_key){r.dev, r.ino}), &r);
+	fs->root = shard_get(fs, shard_of(fs, &(struct node_key){r.dev, r.ino}), &r, &stale);
 	if (!fs->root) {
 		close(fd);
 		return -ENOMEM;

@@ -77,6 +77,7 @@ struct node {
 	bool hashed;	   /* shard */
 	bool pinned;	 /* shard; holds a reference of its own, for what follows or rec->runtime */
 	int close_error; /* shard; errno of the flush after a last close that failed */
+	bool unlinked;	 /* shard; a regular file without a name: not pinned */
 	bool retained;	 /* fs->fds.lock; no name leads to it any more: the descriptor is kept */
 };
 
@@ -130,13 +131,17 @@ void node_unnamed(struct fs *fs, struct node *n, struct node *parent, const char
  */
 char *node_paths(struct fs *fs, struct node *n);
 
-/* A mode until the unmount (NODE_RUNTIME | switches_pack()), or 0: none. N stays known with it. */
+/*
+ * A mode until the unmount (NODE_RUNTIME | switches_pack()), or 0: none. N stays known with it
+ * while a name leads to its file.
+ */
 void node_set_runtime(struct fs *fs, struct node *n, uint8_t runtime);
 /* errno of a flush in the background that failed, or 0: forgotten. N stays known with it. What
  * it was before. */
 int node_set_error(struct fs *fs, struct node *n, int error);
-/* The file is gone for good: N is forgotten with its last user, whatever mode was set. */
-void node_unpin(struct fs *fs, struct node *n);
+/* The last name of N, a regular file, is gone: it is forgotten with its last user, whatever mode
+ * was set. */
+void node_unlinked(struct fs *fs, struct node *n);
 /* The node of the file at NAME in PARENT_FD with a reference, or NULL when the kernel has none. */
 struct node *node_find(struct fs *fs, int parent_fd, const char *name);
 

@@ -225,7 +225,8 @@ static bool write_bounces(const struct fs_io *io)
 {
 	const struct handle *h = io->handle;
 
-	return h->plan.direct && !io->fs->config.engine->null &&
+	/* of the file, not of the plan: nothing is claimed yet */
+	return atomic_load(&h->file->direct) && !io->fs->config.engine->null &&
 	       bounce_needed(io->off, io->len, io->align);
 }
 

@@ -75,7 +75,7 @@ static enum cachefs_kernel_path kernel_path_of(struct fs *fs, struct file *f,
 		if (h->plan.kernel)
 			return CACHEFS_KERNEL_PATH_USED;
 		any = true;
-		plan = file_plan_open(fs, f, h->rec->client_flags);
+		plan = file_plan_open(fs, f, f->mode.switches, h->rec->client_flags);
 		meant = meant || plan.kernel;
 	}
 	if (!any)

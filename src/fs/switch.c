@@ -4,6 +4,7 @@
  * file is stopped between two of its reads and writes (CLAIM_GATE), its mode is found anew, its
  * handles get their new plans, and what the old mode left behind is made what the new one promises.
  */
+#include <string.h>
 #include <utlist.h>
 
 #include "base/log.h"
@@ -12,9 +13,10 @@
 #include "fs/internal.h"
 
 /* What the kernel was told at the open stays as it is. */
-static struct plan replan(struct fs *fs, const struct file *f, const struct handle *h)
+static struct plan replan(struct fs *fs, const struct file *f, struct switches sw,
+			  const struct handle *h)
 {
-	struct plan plan = file_plan_open(fs, f, h->rec->client_flags);
+	struct plan plan = file_plan_open(fs, f, sw, h->rec->client_flags);
 
 	plan.kernel = h->plan.kernel;
 	plan.kernel_sync = h->plan.kernel && plan.sync_metadata && h->can_write;
@@ -22,39 +24,75 @@ static struct plan replan(struct fs *fs, const struct file *f, const struct hand
 	return plan;
 }
 
-/* All or none: where one descriptor cannot have its new flags, the others get theirs back. */
-static int handles_apply_direct(struct file *f, bool direct, bool before)
+/*
+ * Handles on the kernel path keep the flags of their open: flushes follow, and with the sync
+ * attribute cache.writeback. (One whose O_DSYNC unsafe would drop is slower than need be.)
+ */
+static bool handle_follows(const struct fs *fs, const struct handle *h, struct switches to)
 {
-	struct handle *h, *undo;
+	return !h->plan.kernel || (to.direct == !!(h->rec->client_flags & O_DIRECT) &&
+				   (to.writeback || fs->config.privileged));
+}
+
+/* With F->lock held. */
+static bool file_follows(const struct fs *fs, const struct file *f, struct switches to)
+{
+	bool follows = !to.direct || (!f->dio_error && fs->config.caps.backing_direct_io);
+	const struct handle *h;
+
+	DL_FOREACH(f->handles, h)
+	follows = follows && handle_follows(fs, h, to);
+	return follows;
+}
+
+/* With F->lock held: all of F's handles, as far as their descriptors go along. */
+static int handles_replan(struct fs *fs, struct file *f, struct switches sw)
+{
+	struct handle *h;
 	int err = 0;
 
 	DL_FOREACH(f->handles, h)
 	{
-		err = handle_apply_direct(h, direct);
-		if (err)
-			break;
+		err = err ? err : handle_apply_direct(h, sw.direct);
+		h->plan = replan(fs, f, sw, h);
 	}
-	if (err)
-		DL_FOREACH(f->handles, undo)
-	handle_apply_direct(undo, before);
+	atomic_store(&f->direct, sw.direct);
 	return err;
 }
 
-static int handles_replan(struct fs *fs, struct file *f, struct file_mode to)
+/*
+ * 0: F has mode TO. 1: its handles have the plans, and want the sync attribute (ATTR: it is there)
+ * before the file has the mode. The question and the answer are under one lock with every open: one
+ * that came in between might be on the kernel path in the old mode, and stay so.
+ */
+static int file_replan(struct fs *fs, struct file *f, struct file_mode to, bool attr)
 {
+	bool sync = false;
 	struct handle *h;
-	int err;
+	int err = -EBUSY;
 
 	pthread_mutex_lock(&f->lock);
-	err = handles_apply_direct(f, to.switches.direct, f->mode.switches.direct);
-	if (!err) {
+	if (file_follows(fs, f, to.switches))
+		err = handles_replan(fs, f, to.switches);
+	DL_FOREACH(f->handles, h)
+	sync = sync || h->plan.kernel_sync;
+	if (!err && sync && !attr)
+		err = 1;
+	else if (!err)
 		f->mode = to;
-		DL_FOREACH(f->handles, h)
-		h->plan = replan(fs, f, h);
-	}
 	pthread_mutex_unlock(&f->lock);
 	atomic_fetch_add(&f->epoch, 1);
 	return err;
+}
+
+/* Opens meanwhile had the old mode, so all of them follow back. */
+static void file_replan_back(struct fs *fs, struct file *f)
+{
+	pthread_mutex_lock(&f->lock);
+	handles_replan(fs, f, f->mode.switches);
+	pthread_mutex_unlock(&f->lock);
+	atomic_fetch_add(&f->epoch, 1);
+	file_sync_update(fs, f);
 }
 
 /* What was written before is as durable, and as little cached, as the new switches promise. */
@@ -80,66 +118,78 @@ static int barrier(struct fs *fs, int path_fd, struct flush_state *flush, struct
 	return err;
 }
 
+static void modes_get(struct file *f, struct file_mode *mode, struct file_mode *wanted)
+{
+	pthread_mutex_lock(&f->lock);
+	*mode = f->mode;
+	*wanted = f->wanted;
+	pthread_mutex_unlock(&f->lock);
+}
+
 /*
- * Handles on the kernel path keep the flags of their open: flushes follow, and with the sync
- * attribute cache.writeback. (One whose O_DSYNC unsafe would drop is slower than need be.)
+ * The mode that F should have, noted as such. Whoever changes what it is made from counts that
+ * before looking at what is noted (is_settled()): so either this sees the change, or they this.
  */
-static bool handle_follows(const struct fs *fs, const struct handle *h, struct switches to)
+static struct file_mode want(struct fs *fs, struct file *f)
 {
-	return !h->plan.kernel || (to.direct == !!(h->rec->client_flags & O_DIRECT) &&
-				   (to.writeback || fs->config.privileged));
+	struct file_mode to;
+	unsigned epoch;
+
+	do {
+		epoch = atomic_load(&fs->mode_epoch);
+		to = fs_mode_of(fs, f->node);
+		pthread_mutex_lock(&f->lock);
+		f->wanted = to;
+		if (switches_equal(f->mode.switches, to.switches))
+			f->mode.origin = to.origin;
+		pthread_mutex_unlock(&f->lock);
+	} while (epoch != atomic_load(&fs->mode_epoch));
+	return to;
 }
 
-static bool file_follows(const struct fs *fs, struct file *f, struct switches to)
+/* Has F the mode that it should have, after a change that was counted? */
+static bool is_settled(struct fs *fs, struct file *f)
 {
-	bool follows = !to.direct || (!f->dio_error && fs->config.caps.backing_direct_io);
-	struct handle *h;
+	struct file_mode to = fs_mode_of(fs, f->node), mode, wanted;
 
-	pthread_mutex_lock(&f->lock);
-	DL_FOREACH(f->handles, h)
-	follows = follows && handle_follows(fs, h, to);
-	pthread_mutex_unlock(&f->lock);
-	return follows;
-}
-
-static void want(struct file *f, struct file_mode m, bool in_force)
-{
-	pthread_mutex_lock(&f->lock);
-	f->wanted = m;
-	if (in_force)
-		f->mode = m;
-	pthread_mutex_unlock(&f->lock);
+	modes_get(f, &mode, &wanted);
+	return switches_equal(to.switches, mode.switches) && to.origin == mode.origin &&
+	       switches_equal(to.switches, wanted.switches);
 }
 
 /* By who owns a CLAIM_GATE of all of F. 1: it has another mode now. -EBUSY: it cannot follow. */
 static int update_owned(struct fs *fs, struct file *f)
 {
-	struct file_mode from = f->mode, to = fs_mode_of(fs, f->node);
+	struct file_mode to = want(fs, f);
+	bool attr = f->sync_attr;
 	int err;
 
-	if (switches_equal(from.switches, to.switches)) {
-		want(f, to, true);
+	if (switches_equal(f->mode.switches, to.switches))
 		return 0;
-	}
-	want(f, to, false);
-	if (!file_follows(fs, f, to.switches))
-		return -EBUSY;
 	if (unsafe_begin(fs, f, to.switches, to.origin))
 		return -EBUSY; /* the log says why */
-	err = handles_replan(fs, f, to);
-	if (!err && file_sync_update(fs, f)) {
-		handles_replan(fs, f, from);
-		file_sync_update(fs, f);
+	while ((err = file_replan(fs, f, to, attr)) > 0) {
+		err = file_sync_update(fs, f);
+		if (err)
+			break;
+		attr = true;
+	}
+	if (err) {
+		file_replan_back(fs, f);
+		unsafe_switched(fs, f, true); /* nothing was dropped */
 		return -EBUSY;
 	}
-	return err ? -EBUSY : 1;
+	file_sync_update(fs, f); /* one that is not needed any more makes no mode weaker */
+	unsafe_begin(fs, f, to.switches, to.origin); /* who opened it meanwhile */
+	return 1;
 }
 
-/* The same for an open file, whose mode has just changed. */
-static int file_barrier(struct fs *fs, struct file *f)
+/* By the same: what was written before. */
+static int barrier_owned(struct fs *fs, struct file *f)
 {
 	int err = barrier(fs, f->path.fd, &f->flush, f->mode.switches);
 
+	f->owed = false;
 	unsafe_switched(fs, f, !err);
 	return err;
 }
@@ -165,8 +215,9 @@ int file_update(struct fs *fs, struct file *f, bool *switched)
 	iolock_acquire_wait(&f->range, &gate);
 	err = update_owned(fs, f);
 	*switched = err > 0;
-	if (err > 0)
-		err = file_barrier(fs, f);
+	/* also where file_update_soon() made the change, and its barrier is still to come */
+	if (err > 0 || (!err && f->owed))
+		err = barrier_owned(fs, f);
 	iolock_release(&f->range, &gate);
 	file_limits_update(fs, f);
 	return err;
@@ -207,25 +258,39 @@ static void late_barrier_job(struct pool_job *job)
 {
 	struct late_barrier *b = container_of(job, struct late_barrier, job);
 	struct claim gate = gate_of_all();
+	int err = 0;
 
 	drop_kernel_pages(b->fs, b->f);
 	iolock_acquire_wait(&b->f->range, &gate);
-	file_barrier(b->fs, b->f); /* errors are latched */
+	if (b->f->owed)
+		err = barrier_owned(b->fs, b->f);
 	iolock_release(&b->f->range, &gate);
+	if (err) /* latched, but who had the file open may be gone */
+		log_error("inode %llu has another mode now, but what was written before could not "
+			  "be flushed: %s: data may be lost, check the backing",
+			  (unsigned long long)b->f->node->key.ino, strerror(-err));
 	file_put(b->fs, b->f);
 	free(b);
 }
 
 void file_update_soon(struct fs *fs, struct file *f)
 {
-	struct late_barrier *b = malloc(sizeof(*b));
 	struct claim gate = gate_of_all();
+	struct late_barrier *b;
 	int err;
 
+	/* most renames change no mode: they hold up nobody's reads and writes */
+	if (is_settled(fs, f)) {
+		file_put(fs, f);
+		return;
+	}
+	b = malloc(sizeof(*b));
 	iolock_acquire_wait(&f->range, &gate);
 	err = update_owned(fs, f);
+	if (err > 0)
+		f->owed = true;
 	if (err > 0 && !b)
-		file_barrier(fs, f);
+		barrier_owned(fs, f);
 	iolock_release(&f->range, &gate);
 	file_limits_update(fs, f);
 	if (err <= 0 || !b) {
@@ -255,12 +320,10 @@ static int each_file(struct fs *fs, void (*fn)(struct fs *fs, struct file *f, vo
 
 static struct switches wanted_of(struct file *f)
 {
-	struct switches sw;
+	struct file_mode mode, wanted;
 
-	pthread_mutex_lock(&f->lock);
-	sw = f->wanted.switches;
-	pthread_mutex_unlock(&f->lock);
-	return sw;
+	modes_get(f, &mode, &wanted);
+	return wanted.switches;
 }
 
 static void update_one(struct fs *fs, struct file *f, void *arg)
@@ -289,13 +352,15 @@ static void update_all(struct fs *fs, struct fs_switched *s)
 
 static void check_one(struct fs *fs, struct file *f, void *arg)
 {
-	struct file_mode to = fs_mode_of(fs, f->node);
+	struct switches to = fs_mode_of(fs, f->node).switches;
 	bool *refused = arg;
 
+	pthread_mutex_lock(&f->lock);
 	/* what is pending for another reason does not matter here */
-	if (!switches_equal(to.switches, f->mode.switches) &&
-	    !switches_equal(to.switches, wanted_of(f)) && !file_follows(fs, f, to.switches))
+	if (!switches_equal(to, f->mode.switches) && !switches_equal(to, f->wanted.switches) &&
+	    !file_follows(fs, f, to))
 		*refused = true;
+	pthread_mutex_unlock(&f->lock);
 }
 
 static int set_mount_switches(struct fs *fs, struct switches to)
