@@ -54,8 +54,11 @@ static int size_settle(struct fs *fs, int fd, struct node *n, struct file *f)
 static int truncate_owned(struct fs *fs, int fd, struct node *n, struct file *f,
 			  const struct fs_setattr *a)
 {
+	struct stat st;
 	int err;
 
+	if (f && fstat(fd, &st) == 0)
+		checkpointer_changing(f, MIN(a->size, (uint64_t)st.st_size), UINT64_MAX);
 	cap_thread_fsetid(!a->kill_priv);
 	err = sysret(ftruncate(fd, (off_t)a->size));
 	return err ? err : size_settle(fs, fd, n, f);

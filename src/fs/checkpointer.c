@@ -10,7 +10,7 @@
 #include <time.h>
 
 #include "base/log.h"
-#include "durability/checkpoint.h"
+#include "durability/checkpoint_ranges.h"
 #include "fs/internal.h"
 
 /* Less free space than this share of the filesystem is what writers need more than checkpoints. */
@@ -81,6 +81,7 @@ static bool changed_since(const struct stat *st, const struct file *f)
 
 static int take(struct checkpointer *c, struct file *f, int fd)
 {
+	struct checkpoint_gate *gate;
 	struct checkpoints *store;
 	struct checkpoint_cost cost;
 	struct file_id id;
@@ -97,7 +98,9 @@ static int take(struct checkpointer *c, struct file *f, int fd)
 	if (fs_node_path(c->fs, f->node, path, sizeof(path)) < 0)
 		return 0;
 	node_file_id(f->node, &id);
-	err = checkpoint_take(store, fd, &id, path, &cost);
+	gate = atomic_load(&f->gate);
+	err = gate ? checkpoint_take_ranges(store, fd, &id, path, gate, &cost)
+		   : checkpoint_take(store, fd, &id, path, &cost);
 	if (err) {
 		log_error("%s: no checkpoint could be taken: %s: the one before is kept", path,
 			  strerror(-err));
@@ -181,6 +184,29 @@ static int newest(struct checkpointer *c, const struct file *f, struct checkpoin
 	return err ? err : checkpoint_peek(*store, &id, info);
 }
 
+/* Files that the daemon alone writes are cloned in ranges, so that no write waits for all of it. */
+static void gate_install(struct checkpointer *c, struct file *f)
+{
+	struct checkpoint_gate *gate, *none = NULL;
+	bool wanted;
+
+	pthread_mutex_lock(&c->lock);
+	wanted = c->seconds != 0;
+	pthread_mutex_unlock(&c->lock);
+	if (!wanted || f->backing_id > 0 || atomic_load(&f->gate) || checkpoint_gate_create(&gate))
+		return;
+	if (!atomic_compare_exchange_strong(&f->gate, &none, gate))
+		checkpoint_gate_destroy(gate);
+}
+
+void checkpointer_changing(struct file *f, uint64_t off, uint64_t len)
+{
+	struct checkpoint_gate *gate = atomic_load(&f->gate);
+
+	if (gate)
+		checkpoint_gate_before(gate, off, len);
+}
+
 void checkpointer_opened(struct checkpointer *c, struct file *f, int fd)
 {
 	struct checkpoint_info info;
@@ -188,6 +214,7 @@ void checkpointer_opened(struct checkpointer *c, struct file *f, int fd)
 	struct file_id id;
 	struct stat st;
 
+	gate_install(c, f);
 	if (newest(c, f, &store, &info) || fstat(fd, &st) < 0)
 		return;
 	if (st.st_mtim.tv_sec == info.mtime.tv_sec && st.st_mtim.tv_nsec == info.mtime.tv_nsec &&

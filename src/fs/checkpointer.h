@@ -32,6 +32,8 @@ void checkpointer_destroy(struct checkpointer *c);
  * than this one would take back what was flushed since, and goes.
  */
 void checkpointer_opened(struct checkpointer *c, struct file *f, int fd);
+/* The calling thread is about to change LEN bytes of F from OFF: durability/checkpoint_ranges.h */
+void checkpointer_changing(struct file *f, uint64_t off, uint64_t len);
 /* F, open by FD, was flushed after its last close: its last checkpoint is this state, if it has
  * any. */
 void checkpointer_closed(struct checkpointer *c, struct file *f, int fd);

@@ -50,6 +50,7 @@ static int truncate_at_open(struct fs *fs, struct handle *h, bool kill_priv)
 		return fd;
 	atomic_store_explicit(&fs->written, true, memory_order_relaxed);
 	claim_range(h, &claim);
+	checkpointer_changing(h->file, 0, UINT64_MAX);
 	cap_thread_fsetid(!kill_priv);
 	err = sysret(ftruncate(fd, 0));
 	if (!err)
@@ -264,6 +265,7 @@ int fs_fallocate(struct fs *fs, uint64_t fh, int mode, uint64_t off, uint64_t le
 	cap_thread_fsetid(!kill_priv);
 	atomic_store_explicit(&fs->written, true, memory_order_relaxed);
 	claim_range(h, &claim);
+	checkpointer_changing(h->file, off, len);
 	err = sysret(fallocate(h->fd, mode, (off_t)off, (off_t)len));
 	if (err != -EOPNOTSUPP)
 		err = settle(fs, h, err);
@@ -303,6 +305,7 @@ static ssize_t copy_owned(struct fs *fs, struct handle *in, off_t from, struct h
 
 	if (fd_in < 0 || fd_out < 0)
 		return fd_in < 0 ? fd_in : fd_out;
+	checkpointer_changing(out->file, (uint64_t)to, len);
 	n = sysret(copy_file_range(fd_in, &from, fd_out, &to, len, 0));
 	err = settle(fs, out, MIN((int)n, 0)); /* a part may be there in spite of an error */
 	if (in->plan.direct && !fs->config.engine->null)

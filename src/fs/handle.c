@@ -6,6 +6,7 @@
 
 #include "base/cap.h"
 #include "base/log.h"
+#include "durability/checkpoint_ranges.h"
 #include "engine/bounce.h"
 #include "fs/internal.h"
 #include "supervisor/arena.h"
@@ -165,6 +166,7 @@ static void file_free(struct fs *fs, struct file *f)
 	if (f->backing_id > 0)
 		fs->config.backing_close(fs->config.backing_arg, f->backing_id);
 	budget_file_destroy(atomic_load(&f->budget));
+	checkpoint_gate_destroy(atomic_load(&f->gate));
 	path_fd_put(&f->path);
 	iolock_destroy(&f->range);
 	pthread_mutex_destroy(&f->lock);

@@ -22,6 +22,8 @@
 #include "observe/stats.h"
 #include "policy/plan.h"
 
+struct checkpoint_gate;
+
 /* A mode, and where it comes from. */
 struct file_mode {
 	struct switches switches;
@@ -62,6 +64,9 @@ struct file {
 	struct timespec checkpoint_mtime;
 	time_t checkpoint_taken;
 	atomic_bool checkpointing;
+	/* NULL: the file is cloned at once. Set once, with the first writer; no kernel path then.
+	 */
+	_Atomic(struct checkpoint_gate *) gate;
 	int dio_error;		      /* 0, or why there is no direct I/O on this file */
 	uint32_t dio_offset, dio_mem; /* alignment of direct I/O, bytes */
 };

@@ -352,6 +352,8 @@ static ssize_t write_execute(struct fs_io *io)
 	struct handle *h = io->handle;
 	int rwf = h->plan.write_rwf | plan_write_rwf(&h->plan, io->client_flags);
 
+	/* a read-modify-write replaces whole blocks */
+	checkpointer_changing(h->file, io->claim.start, io->claim.end - io->claim.start);
 	fs_thread_allocator(io->fs, io->uid);
 	cap_thread_fsetid(!io->kill_priv);
 	/* O_SYNC contains O_DSYNC */
@@ -380,6 +382,8 @@ static void write_owned(struct fs_io *io)
 		return;
 	}
 	result = write_needs_whole(io) ? -EAGAIN : write_execute(io);
+	if (result == -ENOSPC && checkpointer_no_space(io->fs->checkpointer, f))
+		result = write_execute(io);
 	if (result == -EAGAIN && !io->whole) {
 		iolock_release(&f->range, &io->claim);
 		io->whole = true;

@@ -8,7 +8,7 @@
 
 bool unsafe_tainted(const struct fs *fs)
 {
-	return marker_tainted(fs->unsafe->marker);
+	return fs->unsafe->met_tainted && marker_tainted(fs->unsafe->marker);
 }
 
 int unsafe_check(struct fs *fs, struct node *n)
@@ -111,6 +111,7 @@ int unsafe_meet(struct unsafe *u, enum marker_found found)
 		    what);
 		return marker_trust_all(u->marker);
 	}
+	u->met_tainted = true;
 	if (u->fs->config.rollback_after_crash)
 		rollback_all(u);
 	err = marker_seen(u->marker);

@@ -24,7 +24,10 @@ struct unsafe {
 	uint64_t opens;	       /* of them, ever */
 	time_t quiet_since;    /* CLOCK_MONOTONIC: when the last of them went */
 	bool ending;	       /* the marker is being removed */
-	bool failed;	       /* something could not be flushed: the marker stays */
+	/* Files were concerned at the start; what fails from then on is latched, and for the next
+	 * one */
+	bool met_tainted;
+	bool failed; /* something could not be flushed: the marker stays */
 	bool running, stop;
 };
 

@@ -36,7 +36,7 @@ FILE = dict(COUNTS, path=TEXT, mode=TEXT, switches=SWITCHES, origin=TEXT, pendin
             opens=NUMBER, writers=NUMBER, kernel_path=FLAG, kernel_path_reason=TEXT, deleted=FLAG,
             direct_align=NUMBER, size=(NUMBER, NONE), cached_bytes=(NUMBER, NONE),
             dirty_bytes=(NUMBER, NONE), writeback_bytes=(NUMBER, NONE), error=(TEXT, NONE),
-            tainted=FLAG, checkpoint_age_s=(NUMBER, NONE), clients=LIST, clients_total=NUMBER)
+            flushing=FLAG, tainted=FLAG, checkpoint_age_s=(NUMBER, NONE), clients=LIST, clients_total=NUMBER)
 CLIENT = dict(opened_by_pid=NUMBER, comm=TEXT, flags=TEXT, kernel_path=FLAG)
 
 

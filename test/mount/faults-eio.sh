@@ -90,7 +90,7 @@ check() {
 	local mode=$1
 
 	new_files
-	must_mount "$BACK" "$MNT" "cache=$mode"
+	must_mount "$BACK" "$MNT" "cache=$mode,on-close=none"
 	exec 9<>"$MNT/bad"
 	disk_fail write EIO
 	check_first_error "$mode"
