@@ -19,7 +19,7 @@ reason=$(disk_missing mkfs.xfs) && skip_all "$reason"
 ROUNDS=${CRASH_ROUNDS:-3}
 [ -n "${CRASH_ROUNDS-}" ] || [ "${CACHEFS_LONG:-0}" != 1 ] || ROUNDS=100
 RANDOM=${CRASH_SEED:=$RANDOM}
-SECONDS_BETWEEN=1 # checkpoint=
+SECONDS_BETWEEN=2 # checkpoint=
 GUEST=$WORK/guest
 
 stop_load() {
