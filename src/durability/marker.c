@@ -265,6 +265,7 @@ static int find(struct marker *m)
 {
 	struct model *found = NULL;
 	int dir = private_dir_fd(m->own), err;
+	bool lives;
 
 	if (dir == -ENOENT ||
 	    (dir >= 0 && faccessat(dir, MARKER_NAME, F_OK, AT_SYMLINK_NOFOLLOW) < 0 &&
@@ -274,9 +275,16 @@ static int find(struct marker *m)
 		return dir;
 	err = private_dir_own_existing(m->own);
 	m->owner = !err;
-	if (err && err != -EROFS)
+	lives = err == -EBUSY;
+	if (err && err != -EROFS && !lives)
 		return err;
 	err = marker_load(m, &found);
+	/* what a living daemon has unflushed is its own; what is tainted is what it may trust */
+	if (!err && lives) {
+		err = model_has(found, SECTION_TAINTED) ? -EBUSY : 0;
+		model_unref(found);
+		return err;
+	}
 	if (!err)
 		marker_install(m, found, true);
 	if (err != -ENOENT)

@@ -62,7 +62,7 @@ enum marker_found {
  * /proc/sys/kernel/random/boot_id (tests): letters, digits, dashes, 63 at most, else -EINVAL.
  * Becomes the owner of the private directory where there is a marker, else with the first change,
  * until marker_destroy(). On a read-only backing it is only read; changes fail with -EROFS.
- * -EBUSY: there is a marker, and another daemon has it; -EPERM, -ENOTDIR: see private_dir.h.
+ * -EBUSY: files are tainted, and another daemon has the marker; -EPERM, -ENOTDIR: see private_dir.h.
  */
 int marker_create(struct private_dir *p, const char *boot_id, struct marker **out,
 		  enum marker_found *found);

@@ -23,10 +23,10 @@ struct checkpointer {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	unsigned seconds;
-	unsigned taking; /* jobs on their way */
-	atomic_bool any; /* there may be checkpoints in our directory */
+	unsigned taking;    /* jobs on their way */
+	atomic_bool warned; /* that space is short; until it is not */
+	atomic_bool any;    /* there may be checkpoints in our directory */
 	bool running, stop;
-	bool warned; /* that space is short; until it is not */
 };
 
 struct taking {
@@ -95,6 +95,8 @@ static int take(struct checkpointer *c, struct file *f, int fd)
 		return -errno;
 	if (!st.st_nlink || !changed_since(&st, f))
 		return 0;
+	if (flush_error(&f->flush)) /* what the page cache has is not what the disk has */
+		return flush_error(&f->flush);
 	if (fs_node_path(c->fs, f->node, path, sizeof(path)) < 0)
 		return 0;
 	node_file_id(f->node, &id);
@@ -102,6 +104,8 @@ static int take(struct checkpointer *c, struct file *f, int fd)
 	err = gate ? checkpoint_take_ranges(store, fd, &id, path, gate, &cost)
 		   : checkpoint_take(store, fd, &id, path, &cost);
 	if (err) {
+		if (err == -EIO)
+			flush_latch(&f->flush, err);
 		log_error("%s: no checkpoint could be taken: %s: the one before is kept", path,
 			  strerror(-err));
 		return err;
@@ -115,11 +119,19 @@ static int take(struct checkpointer *c, struct file *f, int fd)
 	return 0;
 }
 
+static bool wants_one(const struct file *f)
+{
+	/* a racy look: whoever begins or ends to write now is seen the next time */
+	return f->node->rec->handle_len &&
+	       __atomic_load_n(&f->unsafe_writers, __ATOMIC_RELAXED) > 0;
+}
+
 static void take_job(struct pool_job *job)
 {
 	struct taking *t = container_of(job, struct taking, job);
 	struct checkpointer *c = t->c;
-	_cleanup_fd_ int fd = fs_reopen(c->fs, t->file->path.fd, O_RDONLY);
+	_cleanup_fd_ int fd =
+	    wants_one(t->file) ? fs_reopen(c->fs, t->file->path.fd, O_RDONLY) : -1;
 
 	if (fd >= 0)
 		take(c, t->file, fd);
@@ -151,13 +163,6 @@ static void take_later(struct checkpointer *c, struct file *f)
 	pool_submit(c->fs->config.pool, &t->job);
 }
 
-static bool wants_one(const struct file *f)
-{
-	/* a racy look: whoever begins or ends to write now is seen the next time */
-	return f->node->rec->handle_len &&
-	       __atomic_load_n(&f->unsafe_writers, __ATOMIC_RELAXED) > 0;
-}
-
 static void take_all(struct checkpointer *c)
 {
 	struct open_files all;
@@ -184,19 +189,46 @@ static int newest(struct checkpointer *c, const struct file *f, struct checkpoin
 	return err ? err : checkpoint_peek(*store, &id, info);
 }
 
+static int drop(struct checkpointer *c, struct file *f)
+{
+	struct checkpoints *store;
+	struct file_id id;
+	int err = store_get(c, &store);
+
+	node_file_id(f->node, &id);
+	if (!err)
+		err = checkpoint_drop(store, &id);
+	if (!err)
+		f->checkpoint_taken = 0;
+	return err;
+}
+
+static bool wanted(struct checkpointer *c)
+{
+	/* a racy look: one more or less */
+	return __atomic_load_n(&c->seconds, __ATOMIC_RELAXED) && !atomic_load(&c->warned);
+}
+
 /* Files that the daemon alone writes are cloned in ranges, so that no write waits for all of it. */
 static void gate_install(struct checkpointer *c, struct file *f)
 {
 	struct checkpoint_gate *gate, *none = NULL;
-	bool wanted;
 
-	pthread_mutex_lock(&c->lock);
-	wanted = c->seconds != 0;
-	pthread_mutex_unlock(&c->lock);
-	if (!wanted || f->backing_id > 0 || atomic_load(&f->gate) || checkpoint_gate_create(&gate))
+	if (!wanted(c) || f->backing_id > 0 || atomic_load(&f->gate) ||
+	    checkpoint_gate_create(&gate))
 		return;
 	if (!atomic_compare_exchange_strong(&f->gate, &none, gate))
 		checkpoint_gate_destroy(gate);
+}
+
+/*
+ * Without it a crash in the first seconds would cost all. Any moment will do, so nobody waits for
+ * it, and who closes again at once has none.
+ */
+static void take_first(struct checkpointer *c, struct file *f, const struct stat *st)
+{
+	if (wanted(c) && st->st_size && wants_one(f))
+		take_later(c, f);
 }
 
 void checkpointer_changing(struct file *f, uint64_t off, uint64_t len)
@@ -211,20 +243,23 @@ void checkpointer_opened(struct checkpointer *c, struct file *f, int fd)
 {
 	struct checkpoint_info info;
 	struct checkpoints *store;
-	struct file_id id;
 	struct stat st;
 
 	gate_install(c, f);
-	if (newest(c, f, &store, &info) || fstat(fd, &st) < 0)
+	if (fstat(fd, &st) < 0)
 		return;
+	if (newest(c, f, &store, &info)) {
+		take_first(c, f, &st);
+		return;
+	}
 	if (st.st_mtim.tv_sec == info.mtime.tv_sec && st.st_mtim.tv_nsec == info.mtime.tv_nsec &&
 	    (uint64_t)st.st_size == info.size) {
 		f->checkpoint_mtime = st.st_mtim;
 		f->checkpoint_taken = info.taken.tv_sec;
 		return;
 	}
-	node_file_id(f->node, &id);
-	checkpoint_drop(store, &id);
+	drop(c, f);
+	take_first(c, f, &st);
 }
 
 void checkpointer_closed(struct checkpointer *c, struct file *f, int fd)
@@ -237,20 +272,6 @@ void checkpointer_closed(struct checkpointer *c, struct file *f, int fd)
 }
 
 /* ---- giving them up ---- */
-
-static int drop(struct checkpointer *c, struct file *f)
-{
-	struct checkpoints *store;
-	struct file_id id;
-	int err = store_get(c, &store);
-
-	node_file_id(f->node, &id);
-	if (!err)
-		err = checkpoint_drop(store, &id);
-	if (!err)
-		f->checkpoint_taken = 0;
-	return err;
-}
 
 bool checkpointer_no_space(struct checkpointer *c, struct file *f)
 {

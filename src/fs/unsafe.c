@@ -17,6 +17,8 @@
 /* How long nobody must have written before the marker goes: opening again soon costs no write then.
  */
 #define QUIET_SECONDS 5
+/* The same with on-close=none: by then the kernel has written back by itself. */
+#define QUIET_SECONDS_NONE 60
 /* More closed files than this at once are flushed by one syncfs(2) instead of an fsync(2) each. */
 #define FEW_FILES 16
 /* Descriptors that wait here for a flush. */
@@ -37,12 +39,6 @@ static time_t now(void)
 }
 
 /* ---- the marker, before anything is written ---- */
-
-void unsafe_concern(const struct node *n, const char *path, struct concerned *out)
-{
-	*out = (struct concerned){.kind = MARKER_FILE, .text = path};
-	node_file_id(n, &out->id);
-}
 
 static int begin_file(struct unsafe *u, const struct file *f)
 {
@@ -156,7 +152,8 @@ int unsafe_begin(struct fs *fs, struct file *f, struct switches to, enum cachefs
 {
 	struct unsafe *u = fs->unsafe;
 	struct handle *h;
-	bool any = false;
+	bool any = false, first;
+	int err;
 
 	if (!to.no_flush)
 		return 0;
@@ -166,6 +163,7 @@ int unsafe_begin(struct fs *fs, struct file *f, struct switches to, enum cachefs
 	pthread_mutex_unlock(&u->lock);
 	pthread_mutex_lock(&f->lock);
 	pthread_mutex_lock(&u->lock);
+	first = !f->unsafe_writers;
 	DL_FOREACH(f->handles, h)
 	{
 		if (!h->can_write)
@@ -176,7 +174,10 @@ int unsafe_begin(struct fs *fs, struct file *f, struct switches to, enum cachefs
 	one_less(u);
 	pthread_mutex_unlock(&u->lock);
 	pthread_mutex_unlock(&f->lock);
-	return any ? begin(u, f, origin) : 0;
+	err = any ? begin(u, f, origin) : 0;
+	if (!err && any && first)
+		checkpointer_opened(fs->checkpointer, f, f->path.fd);
+	return err;
 }
 
 void unsafe_switched(struct fs *fs, struct file *f, bool flushed)
@@ -406,7 +407,8 @@ static bool unsafe_failed(const struct unsafe *u)
 static void wait_for_work(struct unsafe *u)
 {
 	bool quiet = !u->writers && !u->flushing && !unsafe_failed(u) && marker_active(u->marker);
-	struct timespec until = {.tv_sec = u->quiet_since + QUIET_SECONDS + 1};
+	int seconds = atomic_load(&u->fs->flush_on_close) ? QUIET_SECONDS : QUIET_SECONDS_NONE;
+	struct timespec until = {.tv_sec = u->quiet_since + seconds + 1};
 
 	if (!quiet) {
 		pthread_cond_wait(&u->changed, &u->lock);

@@ -8,7 +8,17 @@
 
 bool unsafe_tainted(const struct fs *fs)
 {
-	return fs->unsafe->met_tainted && marker_tainted(fs->unsafe->marker);
+	const struct unsafe *u = fs->unsafe;
+
+	if (atomic_load(&u->refuse_all))
+		return true;
+	return !atomic_load(&u->trust_all) && u->met_tainted && marker_tainted(u->marker);
+}
+
+void unsafe_concern(const struct node *n, const char *path, struct concerned *out)
+{
+	*out = (struct concerned){.kind = MARKER_FILE, .text = path};
+	node_file_id(n, &out->id);
 }
 
 int unsafe_check(struct fs *fs, struct node *n)
@@ -21,6 +31,8 @@ int unsafe_check(struct fs *fs, struct node *n)
 
 	if (!unsafe_tainted(fs))
 		return 0;
+	if (atomic_load(&fs->unsafe->refuse_all))
+		return -EUCLEAN;
 	node_file_id(n, &id);
 	paths = node_paths(fs, n);
 	err = path_fd_get(fs, n, &p);
@@ -80,8 +92,12 @@ static void rollback_all(struct unsafe *u)
 		 n);
 }
 
-/* A process died, but not the host: what it wrote is in the page cache still. */
-static int resolve_same_boot(struct unsafe *u, enum marker_found *found)
+/*
+ * A process died, but not the host: what it wrote is in the page cache still. Where the marker
+ * cannot be written, the mount goes on all the same: who uses SOURCE without it would meet nothing
+ * that refuses.
+ */
+static void resolve_same_boot(struct unsafe *u, enum marker_found *found)
 {
 	int err = fs_sync_backing(u->fs), gone;
 
@@ -90,33 +106,54 @@ static int resolve_same_boot(struct unsafe *u, enum marker_found *found)
 			 err ? strerror(-err) : "flushed now, nothing is lost");
 	gone = marker_resolve(u->marker, -err);
 	*found = marker_tainted(u->marker) ? MARKER_TAINTED : MARKER_CLEAN;
-	return gone;
+	if (!gone || !err)
+		return; /* what stays there is flushed again by the next mount */
+	atomic_store(&u->refuse_all, true);
+	log_warn("what it wrote may be lost, and that could not be written to the crash marker: "
+		 "%s: opening any file fails (EUCLEAN) until you trust the mount (cachefsctl "
+		 "trust), or mount again when the disk works",
+		 strerror(-gone));
+}
+
+static void trust_after_crash(struct unsafe *u)
+{
+	char what[512];
+	int err;
+
+	marker_describe(u->marker, what, sizeof(what));
+	log_warn("the host went down while flushes were dropped: %s may have lost data, and is "
+		 "trusted all the same (after-crash=trust)",
+		 what);
+	err = marker_trust_all(u->marker);
+	if (!err)
+		return;
+	atomic_store(&u->trust_all, true);
+	log_warn("the crash marker could not be changed: %s: the next mount will ask again",
+		 strerror(-err));
 }
 
 int unsafe_meet(struct unsafe *u, enum marker_found found)
 {
-	int err = 0;
+	int err;
 
 	if (found != MARKER_CLEAN)
-		err = resolve_same_boot(u, &found);
-	if (err || found != MARKER_TAINTED)
-		return err;
+		resolve_same_boot(u, &found);
+	if (found != MARKER_TAINTED)
+		return 0;
 	if (u->fs->config.trust_after_crash) {
-		char what[512];
-
-		marker_describe(u->marker, what, sizeof(what));
-		log_warn(
-		    "the host went down while flushes were dropped: %s may have lost data, and "
-		    "is trusted all the same (after-crash=trust)",
-		    what);
-		return marker_trust_all(u->marker);
+		trust_after_crash(u);
+		return 0;
 	}
 	u->met_tainted = true;
 	if (u->fs->config.rollback_after_crash)
 		rollback_all(u);
 	err = marker_seen(u->marker);
+	if (err)
+		log_warn("the crash marker could not be changed: %s: files made from now on count "
+			 "as harmed, too",
+			 strerror(-err));
 	warn_tainted(u);
-	return err;
+	return 0;
 }
 
 int unsafe_trust_id(struct fs *fs, const struct file_id *id, const char *name)
@@ -145,13 +182,19 @@ void unsafe_forgiven(struct fs *fs)
 int unsafe_trust_all(struct fs *fs)
 {
 	struct unsafe *u = fs->unsafe;
+	int err;
 
 	pthread_mutex_lock(&u->lock);
 	u->failed = false;
 	u->failed_files = 0;
 	pthread_cond_broadcast(&u->changed);
 	pthread_mutex_unlock(&u->lock);
-	return marker_trust_all(u->marker);
+	err = atomic_load(&u->refuse_all) ? marker_resolve(u->marker, 0) : 0;
+	if (!err)
+		err = marker_trust_all(u->marker);
+	if (!err)
+		atomic_store(&u->refuse_all, false);
+	return err;
 }
 
 static int stay_concerned(struct fs *fs, struct node *n)

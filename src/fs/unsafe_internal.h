@@ -4,6 +4,7 @@
 #define CACHEFS_FS_UNSAFE_INTERNAL_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <time.h>
 
 #include "durability/marker.h"
@@ -27,6 +28,8 @@ struct unsafe {
 	/* Files were concerned at the start; what fails from then on is latched, and for the next
 	 * one */
 	bool met_tainted;
+	/* What the marker should say could not be written: what this process does about it */
+	atomic_bool refuse_all, trust_all;
 	bool failed;	       /* something could not be flushed: the marker stays */
 	unsigned failed_files; /* as well, for files that nobody has trusted since */
 	bool running, stop;

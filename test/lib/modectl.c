@@ -9,7 +9,10 @@
  *error... modectl handoff PATH                    "cached=N dirty=N writeback=N opens=N writers=N"
  *	modectl reload PATH                     "rules=N switched=N pending=N failed=N"
  *	modectl flush PATH
- *	modectl raw PATH CMD SIZE               an ioctl of that number on SIZE bytes of chance
+ *	modectl trust DIR [NAME]                without NAME: the whole mount, DIR is its root
+ *	modectl rollback DIR NAME               prints "TAKEN KEPT": seconds, the tainted file's
+ *name modectl dry-run DIR NAME                "TAKEN": whether it can be done modectl raw PATH CMD
+ *SIZE               an ioctl of that number on SIZE bytes of chance
  *
  * PATH may be "-": descriptor 9, which the caller has open. MODE: a mode's name, or three
  * characters d, w, n (on) or - (off), for the switches. Exit status: 0, 1 and "modectl: VERB:
@@ -46,9 +49,10 @@ static const char *const origins[] = {CACHEFS_ORIGINS(ORIGIN_NAME)};
 
 static int usage(void)
 {
-	fputs("usage: modectl show|set|clear|status|handoff|reload|flush|raw [-p] [-k] PATH "
-	      "[ARGUMENT...]\n",
-	      stderr);
+	fputs(
+	    "usage: modectl show|set|clear|status|handoff|reload|flush|trust|rollback|dry-run|raw "
+	    "[-p] [-k] PATH [ARGUMENT...]\n",
+	    stderr);
 	return 2;
 }
 
@@ -124,6 +128,9 @@ static int print_field(const struct cachefs_status *s, const char *field)
 		       {"kernel_path", s->kernel_path},
 		       {"error", (uint64_t)(int64_t)s->error},
 		       {"deleted", s->deleted},
+		       {"flushing", s->flushing},
+		       {"tainted", s->tainted},
+		       {"checkpoint_age", (uint64_t)s->checkpoint_age_s},
 		       {"size", s->size},
 		       {"cached", s->cached_bytes},
 		       {"dirty", s->dirty_bytes + s->writeback_bytes},
@@ -180,6 +187,28 @@ static int do_reload(int fd)
 	return 0;
 }
 
+static int do_trust(int fd, const char *name)
+{
+	struct cachefs_trust t = {0};
+
+	if (name)
+		strncpy(t.name, name, sizeof(t.name) - 1);
+	return ioctl(fd, CACHEFS_IOC_TRUST, &t) < 0 ? failed("trust", "") : 0;
+}
+
+static int do_rollback(int fd, const char *name, uint32_t flags)
+{
+	struct cachefs_rollback r = {.flags = flags};
+
+	if (!name)
+		return usage();
+	strncpy(r.name, name, sizeof(r.name) - 1);
+	if (ioctl(fd, CACHEFS_IOC_ROLLBACK, &r) < 0)
+		return failed("rollback", "");
+	printf("%lld %s\n", (long long)r.taken_s, r.kept);
+	return 0;
+}
+
 static int do_raw(int fd, char **args)
 {
 	static char buf[1 << 15];
@@ -213,6 +242,12 @@ static int run(int fd, const char *verb, uint32_t flags, char **args)
 		return do_reload(fd);
 	if (!strcmp(verb, "flush"))
 		return ioctl(fd, CACHEFS_IOC_FLUSH) < 0 ? failed(verb, "") : 0;
+	if (!strcmp(verb, "trust"))
+		return do_trust(fd, args[0]);
+	if (!strcmp(verb, "rollback"))
+		return do_rollback(fd, args[0], 0);
+	if (!strcmp(verb, "dry-run"))
+		return do_rollback(fd, args[0], CACHEFS_ROLLBACK_DRY_RUN);
 	return !strcmp(verb, "raw") ? do_raw(fd, args) : usage();
 }
 

@@ -186,7 +186,13 @@ Test(turn, another_daemon_has_it)
 	cr_assert_eq(marker_begin(second, &images), -EBUSY);
 	cr_assert(!marker_active(second));
 	marker_destroy(second);
-	cr_assert_eq(marker_create(theirs, "a", &second, &found), -EBUSY);
+	cr_assert_eq(marker_create(theirs, "a", &second, &found), 0);
+	cr_assert_eq(found, MARKER_CLEAN, "what it has unflushed is its own");
+	cr_assert_eq(marker_begin(second, &images), -EBUSY);
+	marker_destroy(second);
+	cr_assert_eq(marker_error(m, &all), 0);
+	cr_assert_eq(marker_create(theirs, "a", &second, &found), -EBUSY, "tainted");
+	cr_assert_eq(marker_trust_all(m), 0);
 	cr_assert_eq(marker_end(m), 0);
 	cr_assert_eq(marker_create(theirs, "a", &second, &found), 0, "there is no marker");
 	cr_assert_eq(marker_begin(second, &images), -EBUSY, "until the mount ends");
