@@ -191,7 +191,7 @@ static int run(struct doctor *d)
 	if (directory && !leads_of_tree(t->path, t->st.st_dev, print_place, d))
 		code = CTL_FAILED;
 	if (!d->files)
-		printf("%zu files looked at, %zu warnings\n", d->after.files_count, d->warnings);
+		printf("files looked at: %zu, warnings: %zu\n", d->after.files_count, d->warnings);
 	return code;
 }
 

@@ -30,13 +30,13 @@ static void print_why(const struct target *t, const struct cachefs_handoff *h)
 	struct file_status f;
 
 	if (h->writers)
-		printf(
-		    "  open %u times, %u of them for writing: pause or stop the guest, then hand "
-		    "off again\n",
-		    h->opens, h->writers);
+		printf("  opens left: %u, of these for writing: %u: pause or stop the guest, then "
+		       "hand "
+		       "off again\n",
+		       h->opens, h->writers);
 	else if (h->opens)
 		printf(
-		    "  open %u times, for reading: pages come back by reads, mappings keep them; "
+		    "  opens left, for reading: %u: pages come back by reads, mappings keep them; "
 		    "close the file, then hand off again\n",
 		    h->opens);
 	else
@@ -75,7 +75,7 @@ static int hand_off(const char *path)
 	} else if (code == CTL_OK) {
 		printf("%s: flushed; nothing cached\n", name);
 		if (h.writers)
-			printf("  still open for writing %u times: what is written from now on is "
+			printf("  opens left, for writing: %u: what is written from now on is "
 			       "not handed off\n",
 			       h.writers);
 	}
