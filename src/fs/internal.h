@@ -59,8 +59,8 @@ void fs_fix_ino(struct fs *fs, struct statx *st);
 struct plan fs_plan(const struct fs *fs, struct switches sw, int client_flags);
 /* The mode that N has when nobody has it open. May block. */
 struct file_mode fs_mode_of(struct fs *fs, struct node *n);
-/* What N's mode is made from has changed, it was FROM: as file_update(), or for a closed file. */
-int fs_mode_apply(struct fs *fs, struct node *n, struct switches from);
+/* What N's mode is made from has changed: as file_update(), or for a closed file. */
+int fs_mode_apply(struct fs *fs, struct node *n);
 /* Names of N, or above its files, have changed. */
 void fs_mode_renamed(struct fs *fs, struct node *n);
 /* Takes what is needed to use sync attributes, once. A negative errno: -EBUSY, another mount. */
