@@ -156,13 +156,12 @@ int fs_may_set_mode(struct fs *fs, uint64_t id, uid_t uid);
 
 struct fs_mode_change {
 	struct switches switches;
-	bool clear;	      /* the setting goes, SWITCHES is not looked at */
-	bool persist;	      /* the one stored with the file, else the one of run time */
-	bool in_force;	      /* persist: one of run time goes, so that this one holds */
-	bool pending_ok;      /* as in cachefs.h; a stored one may always be */
-	int xattr_flags;      /* persist: XATTR_CREATE, XATTR_REPLACE */
-	uid_t uid;	      /* who asks */
-	struct switches from; /* mode.c's own */
+	bool clear;	 /* the setting goes, SWITCHES is not looked at */
+	bool persist;	 /* the one stored with the file, else the one of run time */
+	bool in_force;	 /* persist: one of run time goes, so that this one holds */
+	bool pending_ok; /* as in cachefs.h; a stored one may always be */
+	int xattr_flags; /* persist: XATTR_CREATE, XATTR_REPLACE */
+	uid_t uid;	 /* who asks */
 };
 
 /*

@@ -81,8 +81,8 @@ struct plan fs_plan(const struct fs *fs, struct switches sw, int client_flags);
 struct file_mode fs_mode_of(struct fs *fs, struct node *n);
 /* May UID decide about files of OWNER, as modes-by says? */
 bool fs_may_set_modes(struct fs *fs, uid_t uid, uid_t owner);
-/* What N's mode is made from has changed, it was FROM: as file_update(), or for a closed file. */
-int fs_mode_apply(struct fs *fs, struct node *n, struct switches from);
+/* What N's mode is made from has changed: as file_update(), or for a closed file. */
+int fs_mode_apply(struct fs *fs, struct node *n);
 /* Names of N, or above its files, have changed. */
 void fs_mode_renamed(struct fs *fs, struct node *n);
 /* Takes what is needed to use sync attributes, once. A negative errno: -EBUSY, another mount. */

@@ -20,9 +20,16 @@ static bool mode_stored(struct fs *fs, struct node *n, struct switches *sw)
 	ssize_t len = path_fd_get(fs, n, &p);
 
 	if (len == 0)
-		len = getxattr(fs_fd_path(p.fd).s, CACHEFS_XATTR_STORED, text, sizeof(text));
-	if (len < 0 && errno != ERANGE)
+		len =
+		    sysret(getxattr(fs_fd_path(p.fd).s, CACHEFS_XATTR_STORED, text, sizeof(text)));
+	if (len == -ENODATA || len == -EOPNOTSUPP)
 		return false;
+	if (len < 0 && len != -ERANGE) {
+		log_warn("inode %llu: its attribute %s could not be read: %s: its mode is that of "
+			 "rules and mount until cachefsctl reload",
+			 (unsigned long long)n->key.ino, CACHEFS_XATTR_STORED, strerror((int)-len));
+		return false;
+	}
 	if (len >= 0 && !mode_parse(text, (size_t)len, sw))
 		return true;
 	log_warn("inode %llu: its attribute %s is no cache mode: ignored, set it anew with "
@@ -122,7 +129,7 @@ static int change_stored(struct fs *fs, struct node *n, const struct fs_mode_cha
 		return err;
 	if (!c->clear && c->in_force)
 		node_set_runtime(fs, n, 0);
-	err = fs_mode_apply(fs, n, c->from);
+	err = fs_mode_apply(fs, n);
 	return err == -EBUSY ? 0 : err; /* pending: it describes the file, open or not */
 }
 
@@ -133,10 +140,10 @@ static int change_runtime(struct fs *fs, struct node *n, const struct fs_mode_ch
 
 	node_set_runtime(fs, n,
 			 c->clear ? 0 : (uint8_t)(NODE_RUNTIME | switches_pack(c->switches)));
-	err = fs_mode_apply(fs, n, c->from);
+	err = fs_mode_apply(fs, n);
 	if (err == -EBUSY && !c->pending_ok) {
 		node_set_runtime(fs, n, before);
-		fs_mode_apply(fs, n, c->from);
+		fs_mode_apply(fs, n);
 	} else if (err == -EBUSY) {
 		err = 0;
 	}
@@ -162,15 +169,13 @@ static int change_check(struct fs *fs, uint64_t id, const struct fs_mode_change 
 int fs_mode_change(struct fs *fs, uint64_t id, const struct fs_mode_change *change)
 {
 	struct claim turn = {.kind = CLAIM_GATE, .start = 0, .end = UINT64_MAX};
-	struct fs_mode_change c = *change;
-	int err = change_check(fs, id, &c);
+	int err = change_check(fs, id, change);
 	struct node *n = node_get(fs, id);
 
 	if (err)
 		return err;
 	iolock_acquire_wait(&fs->changes, &turn);
-	c.from = fs_mode_of(fs, n).switches;
-	err = c.persist ? change_stored(fs, n, &c) : change_runtime(fs, n, &c);
+	err = change->persist ? change_stored(fs, n, change) : change_runtime(fs, n, change);
 	iolock_release(&fs->changes, &turn);
 	return err;
 }

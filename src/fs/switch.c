@@ -225,11 +225,15 @@ int file_update(struct fs *fs, struct file *f, bool *switched)
 
 /* ---- one file ---- */
 
-int fs_mode_apply(struct fs *fs, struct node *n, struct switches from)
+/*
+ * The barrier also where the mode is the same as before: the file may have been written in another
+ * one that a rename or a close has ended since, and who asks for a mode is promised its durability.
+ */
+int fs_mode_apply(struct fs *fs, struct node *n)
 {
 	_cleanup_path_ struct path_fd p = PATH_FD_NONE;
 	struct flush_state closed = {0};
-	struct switches to;
+	struct file_mode mode, wanted;
 	struct file *f;
 	bool switched;
 	int err;
@@ -238,14 +242,14 @@ int fs_mode_apply(struct fs *fs, struct node *n, struct switches from)
 	f = file_find(fs, n);
 	if (f) {
 		err = file_update(fs, f, &switched);
+		modes_get(f, &mode, &wanted);
+		if (!err && !switched)
+			err = barrier(fs, f->path.fd, &f->flush, mode.switches);
 		file_put(fs, f);
 		return err;
 	}
-	to = fs_mode_of(fs, n).switches;
-	if (switches_equal(from, to))
-		return 0;
 	err = path_fd_get(fs, n, &p);
-	return err ? err : barrier(fs, p.fd, &closed, to);
+	return err ? err : barrier(fs, p.fd, &closed, fs_mode_of(fs, n).switches);
 }
 
 struct late_barrier {

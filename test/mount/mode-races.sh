@@ -77,13 +77,27 @@ end_while_pending() {
 # shellcheck disable=SC2053 # the second is a pattern
 test_like() { [[ $1 == $2 ]]; }
 
+# Data of a mode that a rename has ended, in a file that is closed: who sets the mode that it has now
+# is promised that all is on stable storage. 3 checks
+check_renamed() {
+	must_mount "$BACK" "$MNT" "cache=writeback,kernel-path=never,rule=*.raw=unsafe"
+	dd if=/dev/zero of="$MNT/x.raw" bs=1M count=4 conv=fsync status=none
+	mv "$MNT/x.raw" "$MNT/x.img"
+	is "$(now x.img), $(($(dirty "$BACK/x.img") > 0))" = "writeback, 1" "a rename flushes no closed file"
+	set_now x.img writeback
+	is "$(dirty "$BACK/x.img")" = 0 "to set the mode that it has does"
+	succeeds "unmounts, the daemon ends" umount_cachefs "$MNT"
+}
+
 make_fs ext4 64M
-plan $((3 * 3 + 8))
+plan $((3 * 3 + 3 + 8))
 MNT=$WORK/mnt
 dd if=/dev/zero of="$BACK/f" bs=1M count=1 status=none
 for path in auto always never; do
 	check_races $path
 done
+
+check_renamed
 
 must_mount "$BACK" "$MNT" "cache=writeback,kernel-path=auto,rule=*.wt=writethrough"
 succeeds "modes of 40 files without a name" nameless
