@@ -2,7 +2,6 @@
 #include "fs/unsafe.h"
 
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <utlist.h>
@@ -19,19 +18,8 @@
 #define QUIET_SECONDS 5
 /* The same with on-close=none: by then the kernel has written back by itself. */
 #define QUIET_SECONDS_NONE 60
-/* More closed files than this at once are flushed by one syncfs(2) instead of an fsync(2) each. */
-#define FEW_FILES 16
 /* Descriptors that wait here for a flush. */
 #define CLOSED_MAX 4096
-
-/* A file whose last writer has closed it. */
-struct closed {
-	struct closed *prev, *next;
-	struct pool_job job;
-	struct fs *fs;
-	struct file *file; /* one open of ours */
-	int fd;
-};
 
 static time_t now(void)
 {
@@ -222,147 +210,6 @@ void unsafe_closed(struct fs *fs, struct file *f, struct handle *h, int *fd)
 	free(c);
 }
 
-/* Data of C (NULL: not known of which file) is lost: the marker says so, and stays. */
-static void failed(struct unsafe *u, const struct concerned *c)
-{
-	static const struct concerned all = {.kind = MARKER_MOUNT};
-	int err;
-
-	pthread_mutex_lock(&u->lock);
-	u->failed_files += c != NULL;
-	u->failed = u->failed || !c;
-	pthread_mutex_unlock(&u->lock);
-	err = marker_error(u->marker, c ? c : &all);
-	if (err)
-		log_error("the crash marker could not be told of it: %s", strerror(-err));
-}
-
-static void flush_failed(struct closed *c, int err)
-{
-	struct unsafe *u = c->fs->unsafe;
-	struct concerned concerned;
-	char path[512];
-
-	if (fs_node_path(c->fs, c->file->node, path, sizeof(path)) < 0)
-		snprintf(path, sizeof(path), "inode %llu",
-			 (unsigned long long)c->file->node->key.ino);
-	log_error("%s: the flush after its last close failed: %s: data was lost; every flush of it "
-		  "fails until cachefsctl trust",
-		  path, strerror(-err));
-	unsafe_concern(c->file->node, path, &concerned);
-	if (!node_set_error(c->fs, c->file->node, -err))
-		failed(u, &concerned);
-}
-
-/* ERR: of its flush, or 0. C is consumed. */
-static void closed_done(struct closed *c, int err)
-{
-	struct unsafe *u = c->fs->unsafe;
-
-	if (err && err != -EINVAL && err != -EROFS)
-		flush_failed(c, err);
-	close(c->fd);
-	atomic_fetch_sub(&c->file->flushing, 1);
-	file_put(c->fs, c->file);
-	free(c);
-	pthread_mutex_lock(&u->lock);
-	if (--u->flushing == 0)
-		pthread_cond_broadcast(&u->changed);
-	pthread_mutex_unlock(&u->lock);
-}
-
-static bool has_no_name(int fd)
-{
-	struct stat st;
-
-	return fstat(fd, &st) == 0 && st.st_nlink == 0;
-}
-
-static void closed_flush(struct closed *c)
-{
-	int err = 0;
-
-	if (!c->fs->config.engine->null && !has_no_name(c->fd))
-		err = flush_sync(&c->file->flush, c->fs->config.engine, c->fd, false);
-	if (!err)
-		checkpointer_closed(c->fs->checkpointer, c->file, c->fd);
-	closed_done(c, err);
-}
-
-static void closed_job(struct pool_job *job)
-{
-	closed_flush(container_of(job, struct closed, job));
-}
-
-/*
- * Write-back of all of them, one syncfs(2), and what it reported for each: as durable as an
- * fsync(2) each, and an install's thousands of small files are one journal commit.
- */
-static void flush_many(struct unsafe *u, struct closed *list)
-{
-	struct closed *c, *tmp;
-	int err;
-
-	DL_FOREACH(list, c)
-	sync_file_range(c->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
-	err = u->fs->config.engine->null ? 0 : fs_sync_backing(u->fs);
-	DL_FOREACH_SAFE(list, c, tmp)
-	{
-		int own = (flush_check(&c->file->flush, c->fd), flush_error(&c->file->flush));
-
-		if (!err && !own)
-			checkpointer_closed(u->fs->checkpointer, c->file, c->fd);
-		closed_done(c, own ? own : err);
-	}
-}
-
-static void flush_few(struct unsafe *u, struct closed *list, bool here)
-{
-	struct closed *c, *tmp;
-
-	DL_FOREACH_SAFE(list, c, tmp)
-	{
-		if (here) {
-			closed_flush(c);
-			continue;
-		}
-		c->job = (struct pool_job){
-		    .run = closed_job, .key = c->file->node->index, .lane = LANE_FLUSH};
-		pool_submit(u->fs->config.pool, &c->job);
-	}
-}
-
-/* With the lock held; gives it up meanwhile. */
-static void flush_closed(struct unsafe *u)
-{
-	struct closed *list = u->closed;
-	unsigned n = u->waiting;
-	bool stop = u->stop;
-	uint64_t start = clock_nsec();
-
-	u->closed = NULL;
-	u->waiting = 0;
-	u->flushing += n;
-	pthread_mutex_unlock(&u->lock);
-	if (n > FEW_FILES)
-		flush_many(u, list);
-	else
-		flush_few(u, list, stop);
-	pthread_mutex_lock(&u->lock);
-	if (n > FEW_FILES && !u->stop) { /* half of the device's time at most is ours */
-		struct timespec until;
-		uint64_t took = clock_nsec() - start;
-
-		clock_gettime(CLOCK_MONOTONIC, &until);
-		took += (uint64_t)until.tv_nsec;
-		until.tv_sec += (time_t)(took / 1000000000u);
-		until.tv_nsec = (long)(took % 1000000000u);
-		while (!u->stop && pthread_cond_clockwait(&u->changed, &u->lock, CLOCK_MONOTONIC,
-							  &until) != ETIMEDOUT)
-			;
-	}
-}
-
 /* ---- the end of the marker ---- */
 
 /* With the lock held; gives it up meanwhile. Nobody may be in the middle of an open. */
@@ -391,14 +238,14 @@ static void settle(struct unsafe *u)
 		log_error("what was written without flushes could not be flushed: %s: the crash "
 			  "marker stays",
 			  strerror(-err));
-		failed(u, NULL);
+		unsafe_failed(u, NULL);
 	}
 	pthread_mutex_lock(&u->lock);
 	if (!err && u->opens == opens && !u->writers)
 		end_marker(u);
 }
 
-static bool unsafe_failed(const struct unsafe *u)
+static bool has_failed(const struct unsafe *u)
 {
 	return u->failed || u->failed_files;
 }
@@ -406,7 +253,7 @@ static bool unsafe_failed(const struct unsafe *u)
 /* With the lock held: until there is something to do. */
 static void wait_for_work(struct unsafe *u)
 {
-	bool quiet = !u->writers && !u->flushing && !unsafe_failed(u) && marker_active(u->marker);
+	bool quiet = !u->writers && !u->flushing && !has_failed(u) && marker_active(u->marker);
 	int seconds = atomic_load(&u->fs->flush_on_close) ? QUIET_SECONDS : QUIET_SECONDS_NONE;
 	struct timespec until = {.tv_sec = u->quiet_since + seconds + 1};
 
@@ -428,7 +275,7 @@ static void *unsafe_thread(void *arg)
 	pthread_mutex_lock(&u->lock);
 	for (;;) {
 		if (u->closed)
-			flush_closed(u);
+			unsafe_flush_closed(u);
 		else if (u->stop)
 			break;
 		else
@@ -489,7 +336,10 @@ void unsafe_stop(struct unsafe *u)
 
 void unsafe_finish(struct unsafe *u, bool flushed, bool still_used)
 {
-	if (flushed && !unsafe_failed(u) && !(still_used && u->writers) && marker_active(u->marker))
+	/* the kernel has told its error to us, and tells the next mount nothing */
+	if ((!flushed && marker_active(u->marker)) || u->untold)
+		unsafe_failed(u, NULL);
+	if (flushed && !has_failed(u) && !(still_used && u->writers) && marker_active(u->marker))
 		marker_end(u->marker);
 }
 

@@ -9,8 +9,16 @@
 
 #include "durability/marker.h"
 #include "fs/unsafe.h"
+#include "loop/pool.h"
 
-struct closed;
+/* A file whose last writer has closed it. */
+struct closed {
+	struct closed *prev, *next;
+	struct pool_job job;
+	struct fs *fs;
+	struct file *file; /* one open of ours */
+	int fd;
+};
 
 struct unsafe {
 	struct fs *fs;
@@ -32,8 +40,14 @@ struct unsafe {
 	atomic_bool refuse_all, trust_all;
 	bool failed;	       /* something could not be flushed: the marker stays */
 	unsigned failed_files; /* as well, for files that nobody has trusted since */
+	bool untold;	       /* which the marker does not say yet */
 	bool running, stop;
 };
+
+/* Data of C (NULL: not known of which file) is lost: the marker says so, and stays. */
+void unsafe_failed(struct unsafe *u, const struct concerned *c);
+/* Flushes what is in CLOSED, with the lock held; gives it up meanwhile. */
+void unsafe_flush_closed(struct unsafe *u);
 
 /* What the marker says of N. PATH is borrowed. */
 void unsafe_concern(const struct node *n, const char *path, struct concerned *out);

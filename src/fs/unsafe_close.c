@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The flush at the last close of files whose flushes are dropped. */
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <utlist.h>
+
+#include "base/log.h"
+#include "engine/engine.h"
+#include "fs/internal.h"
+#include "fs/unsafe_internal.h"
+
+/* More closed files than this at once are flushed by one syncfs(2) instead of an fsync(2) each. */
+#define FEW_FILES 16
+/* So much time at least is between two rounds of flushes, for more files to come together. */
+#define ROUND_NSEC UINT64_C(250000000)
+
+void unsafe_failed(struct unsafe *u, const struct concerned *c)
+{
+	static const struct concerned all = {.kind = MARKER_MOUNT};
+	int err;
+
+	pthread_mutex_lock(&u->lock);
+	u->failed_files += c != NULL;
+	u->failed = u->failed || !c;
+	pthread_mutex_unlock(&u->lock);
+	err = marker_error(u->marker, c ? c : &all);
+	if (!err)
+		return;
+	log_error("the crash marker could not be told of it: %s", strerror(-err));
+	pthread_mutex_lock(&u->lock);
+	u->untold = true;
+	pthread_mutex_unlock(&u->lock);
+}
+
+static void flush_failed(struct closed *c, int err)
+{
+	struct unsafe *u = c->fs->unsafe;
+	struct concerned concerned;
+	char path[512];
+
+	if (fs_node_path(c->fs, c->file->node, path, sizeof(path)) < 0)
+		snprintf(path, sizeof(path), "inode %llu",
+			 (unsigned long long)c->file->node->key.ino);
+	log_error("%s: the flush after its last close failed: %s: data was lost; every flush of it "
+		  "fails until cachefsctl trust",
+		  path, strerror(-err));
+	unsafe_concern(c->file->node, path, &concerned);
+	if (!node_set_error(c->fs, c->file->node, -err))
+		unsafe_failed(u, &concerned);
+}
+
+/* ERR: of its flush, or 0. C is consumed. */
+static void closed_done(struct closed *c, int err)
+{
+	struct unsafe *u = c->fs->unsafe;
+
+	if (err && err != -EINVAL && err != -EROFS)
+		flush_failed(c, err);
+	close(c->fd);
+	atomic_fetch_sub(&c->file->flushing, 1);
+	file_put(c->fs, c->file);
+	free(c);
+	pthread_mutex_lock(&u->lock);
+	if (--u->flushing == 0)
+		pthread_cond_broadcast(&u->changed);
+	pthread_mutex_unlock(&u->lock);
+}
+
+static bool has_no_name(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && st.st_nlink == 0;
+}
+
+static void closed_flush(struct closed *c)
+{
+	int err = 0;
+
+	if (!c->fs->config.engine->null && !has_no_name(c->fd))
+		err = flush_sync(&c->file->flush, c->fs->config.engine, c->fd, false);
+	if (!err)
+		checkpointer_closed(c->fs->checkpointer, c->file, c->fd);
+	closed_done(c, err);
+}
+
+static void closed_job(struct pool_job *job)
+{
+	closed_flush(container_of(job, struct closed, job));
+}
+
+/*
+ * Write-back of all of them, one syncfs(2), and what it reported for each: as durable as an
+ * fsync(2) each, and an install's thousands of small files are one journal commit.
+ */
+static void flush_many(struct unsafe *u, struct closed *list)
+{
+	struct closed *c, *tmp;
+	int err;
+
+	DL_FOREACH(list, c)
+	sync_file_range(c->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+	err = u->fs->config.engine->null ? 0 : fs_sync_backing(u->fs);
+	DL_FOREACH_SAFE(list, c, tmp)
+	{
+		int own = (flush_check(&c->file->flush, c->fd), flush_error(&c->file->flush));
+
+		if (!err && !own)
+			checkpointer_closed(u->fs->checkpointer, c->file, c->fd);
+		closed_done(c, own ? own : err);
+	}
+}
+
+static void flush_few(struct unsafe *u, struct closed *list, bool here)
+{
+	struct closed *c, *tmp;
+
+	DL_FOREACH_SAFE(list, c, tmp)
+	{
+		if (here) {
+			closed_flush(c);
+			continue;
+		}
+		c->job = (struct pool_job){
+		    .run = closed_job, .key = c->file->node->index, .lane = LANE_FLUSH};
+		pool_submit(u->fs->config.pool, &c->job);
+	}
+}
+
+/* With the lock held; gives it up meanwhile. */
+static void pause_rounds(struct unsafe *u, uint64_t nsec)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	nsec += (uint64_t)until.tv_nsec;
+	until.tv_sec += (time_t)(nsec / 1000000000u);
+	until.tv_nsec = (long)(nsec % 1000000000u);
+	while (!u->stop &&
+	       pthread_cond_clockwait(&u->changed, &u->lock, CLOCK_MONOTONIC, &until) != ETIMEDOUT)
+		;
+}
+
+void unsafe_flush_closed(struct unsafe *u)
+{
+	struct closed *list = u->closed;
+	unsigned n = u->waiting;
+	bool stop = u->stop;
+	uint64_t start = clock_nsec();
+
+	u->closed = NULL;
+	u->waiting = 0;
+	u->flushing += n;
+	pthread_mutex_unlock(&u->lock);
+	if (n > FEW_FILES)
+		flush_many(u, list);
+	else
+		flush_few(u, list, stop);
+	pthread_mutex_lock(&u->lock);
+	/* a fifth of the device's time at most is ours, or an install waits for its own flushes */
+	pause_rounds(u, MAX(4 * (clock_nsec() - start), ROUND_NSEC));
+}
