@@ -303,6 +303,22 @@ static int start_transport(struct server *s)
 	return transport_dev_start(&config, &s->transport);
 }
 
+/* What the backing refuses is no error of the system. */
+static int exit_code(int err)
+{
+	switch (err) {
+	case 0:
+		return 0;
+	case -EBUSY:
+	case -EOPNOTSUPP:
+	case -EACCES:
+	case -EPERM:
+		return EXIT_MOUNT;
+	default:
+		return EXIT_SYSTEM;
+	}
+}
+
 static int start(struct server *s)
 {
 	char message[512] = "out of memory";
@@ -331,6 +347,10 @@ static int start(struct server *s)
 			  "the checkpoints in its %s, which kernel-path=always, unsafe and "
 			  "checkpoint need: unmount that one, or do without these",
 			  s->options->source, PRIVATE_DIR);
+	else if (err == -EACCES || err == -EPERM)
+		log_error("%s: its %s belongs to another user, and what that says of files after a "
+			  "crash cannot be known: mount as that user, or have it removed",
+			  s->options->source, PRIVATE_DIR);
 	else if (err == -EOPNOTSUPP && s->options->checkpoint)
 		log_error("checkpoint=%u: the filesystem of %s has no reflinks: use XFS or btrfs, "
 			  "or leave it out",
@@ -338,7 +358,7 @@ static int start(struct server *s)
 	else if (err)
 		log_error("%s could not be served at %s: %s", s->options->source,
 			  s->options->mountpoint, strerror(-err));
-	return err == -EBUSY || err == -EOPNOTSUPP ? EXIT_MOUNT : err ? EXIT_SYSTEM : 0;
+	return exit_code(err);
 }
 
 /* ---- serving, and the end ---- */

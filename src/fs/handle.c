@@ -162,10 +162,17 @@ static struct file *file_new(struct fs *fs, struct node *n)
 	return f;
 }
 
-static void file_free(struct fs *fs, struct file *f)
+/* The kernel has no open of F; the next one decides anew whether it is on the kernel path. */
+static void backing_forget(struct fs *fs, struct file *f)
 {
 	if (f->backing_id > 0)
 		fs->config.backing_close(fs->config.backing_arg, f->backing_id);
+	f->backing_id = 0;
+}
+
+static void file_free(struct fs *fs, struct file *f)
+{
+	backing_forget(fs, f);
 	budget_file_destroy(atomic_load(&f->budget));
 	checkpoint_gate_destroy(atomic_load(&f->gate));
 	path_fd_put(&f->path);
@@ -299,6 +306,8 @@ static int handle_attach(struct fs *fs, struct file *f, struct handle *h, uid_t 
 	int err;
 
 	pthread_mutex_lock(&f->lock);
+	if (!f->handles) /* closed by all, and only kept by what is done in the background */
+		backing_forget(fs, f);
 	h->plan = file_plan(fs, f, h, uid);
 	err = h->plan.error ? h->plan.error : handle_apply_direct(h, h->plan.direct);
 	if (!err)

@@ -37,6 +37,10 @@ new_files() {
 		allocate "$BACK/$f" 32M
 	done
 	sync -f "$BACK"
+	# the crash marker is written before the disk stands still
+	for f; do
+		: >>"$MNT/$f"
+	done
 }
 
 # start FILE: a writer of all of it in the background, WRITER.

@@ -5,6 +5,7 @@
 # without limits beside it, which goes over them. CACHEFS_LONG: the writers' time is 10 s, not 4.
 
 . "$(dirname "$0")/../lib/lib.sh"
+LAST_CLOSE=
 . "$top_srcdir/test/lib/disk.sh"
 need_root
 need_fuse

@@ -5,6 +5,7 @@
 # was kept before is kept, and the writers go on.
 
 . "$(dirname "$0")/../lib/lib.sh"
+LAST_CLOSE=
 . "$(dirname "$0")/../lib/crash.sh"
 need_root
 need_fuse

@@ -4,6 +4,7 @@
 # same, through the mount and below it.
 
 . "$(dirname "$0")/../lib/lib.sh"
+LAST_CLOSE=
 need_root
 need_fuse
 need_commands tar

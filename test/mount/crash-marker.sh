@@ -5,6 +5,7 @@
 # crash is what cannot be opened until somebody trusts it.
 
 . "$(dirname "$0")/../lib/lib.sh"
+LAST_CLOSE=
 . "$(dirname "$0")/../lib/crash.sh"
 . "$top_srcdir/test/lib/disk-fs.sh"
 need_root

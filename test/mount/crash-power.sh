@@ -8,6 +8,7 @@
 # CRASH_ROUNDS: how many cuts; default 3, with CACHEFS_LONG 100. CRASH_SEED repeats its moments.
 
 . "$(dirname "$0")/../lib/lib.sh"
+LAST_CLOSE=
 . "$(dirname "$0")/../lib/crash.sh"
 . "$top_srcdir/test/lib/disk.sh"
 need_root

@@ -4,6 +4,7 @@
 # not go down here: the daemon is killed, and the crash marker gets the boot id of another boot.
 
 . "$(dirname "$0")/../lib/lib.sh"
+LAST_CLOSE=
 need_root
 need_fuse
 need_commands setpriv jq script

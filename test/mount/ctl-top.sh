@@ -34,7 +34,7 @@ BACK=$WORK/back
 MNT=$WORK/mnt
 mkdir "$BACK"
 must_mount "$BACK" "$MNT" cache=unsafe,kernel-path=never
-must_mount "$BACK" "$WORK/gone" cache=unsafe # before the files: a daemon would keep them open
+must_mount "$BACK" "$WORK/gone" cache=writeback # before the files: a daemon would keep them open
 open=()
 for ((i = 0; i < 20; i++)); do
 	exec {fd}<>"$MNT/a-file-with-a-rather-long-name-so-that-it-must-be-cut-$i"

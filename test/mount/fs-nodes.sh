@@ -4,6 +4,7 @@
 # million files.
 
 . "$(dirname "$0")/../lib/lib.sh"
+LAST_CLOSE=
 need_root
 need_fuse
 need_commands setpriv

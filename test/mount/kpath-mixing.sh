@@ -45,6 +45,7 @@ check() {
 	local before
 
 	must_mount "$BACK" "$MNT" "cache=$1"
+	echo >"$MNT/first" # what cachefs itself keeps in the backing is there then
 	before=$(free_kib)
 	succeeds "$1: every pair, in both orders" timeout 60 "$TOOLS/kpath" mix "$MNT/mix"
 	diag "$output"

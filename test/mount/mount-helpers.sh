@@ -48,8 +48,10 @@ mounted_by() {
 	is "$(options)" = cache=unsafe "$text: and the mode in force"
 	is "$(df --output=source,size "$MNT" | tail -n 1 | tr -s ' ')" = \
 		"$SRC $(df --output=size "$SRC" | tail -n 1 | tr -d ' ')" "$text: df too, with the size"
+	exec 8>"$MNT/f" # the last close would flush it
 	"$TOOLS/ioclient" -m plain -s 1M -F fsync "$MNT/f" >/dev/null
 	is "$(dirty "$SEEN/f")" -gt 0 "$text: there is something dirty"
+	exec 8>&-
 	succeeds "$text: umount" timeout 60 umount "$MNT"
 	succeeds "$text: the daemon has ended then" gone
 	is "$(dirty "$SEEN/f")" -eq 0 "$text: and everything was flushed"

@@ -122,6 +122,9 @@ check_user() {
 	chmod 777 "$SRC"
 	refused 32 "$MNT.*(permission|Permission|not permitted|write access)" "$SRC" "$MNT"
 	chown $USER_ID "$MNT"
+	fails "what root keeps beside the files a user cannot know" "$SRC: its .cachefs belongs to another user" \
+		as_user timeout 20 "$PROGRAM" "$SRC" "$MNT" -o "cache=unsafe"
+	rm -rf "$SRC/.cachefs"
 	succeeds "a user mounts on a directory of its own" \
 		as_user timeout 20 "$PROGRAM" "$SRC" "$MNT" -o "cache=unsafe"
 	succeeds "it writes and reads" as_user bash -c 'echo user >"$1/u" && grep -q user "$1/u"' - "$MNT"
@@ -151,7 +154,7 @@ SRC=$WORK/src
 MNT=$WORK/mnt
 mkdir "$SRC" "$MNT"
 touch "$SRC/file"
-plan $((25 + 12 + 8 + 2))
+plan $((25 + 12 + 9 + 2))
 check_usage
 check_success
 check_user

@@ -5,6 +5,7 @@
 # CACHEFS_SEED repeats a run; CACHEFS_LONG=1 makes it 200 000 operations a mode.
 
 . "$(dirname "$0")/../lib/lib.sh"
+LAST_CLOSE=
 . "$(dirname "$0")/../lib/setups.sh"
 need_root
 need_fuse

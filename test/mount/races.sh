@@ -4,6 +4,7 @@
 # read-modify-write, O_TRUNC truncates, nobody's data is in another's reply or file.
 
 . "$(dirname "$0")/../lib/lib.sh"
+LAST_CLOSE=
 need_root
 need_fuse
 need_tools races

@@ -4,6 +4,7 @@
 # file and in the status, hinders nobody, and its errors are not forgotten. The end of a mount waits for it.
 
 . "$(dirname "$0")/../lib/lib.sh"
+LAST_CLOSE=
 . "$(dirname "$0")/../lib/crash.sh"
 . "$top_srcdir/test/lib/disk-fs.sh"
 need_root
