@@ -39,6 +39,7 @@ modectl() {
 acts_once() {
 	local before after pages sync
 
+	: >>"$MNT/$1" || return 1 # under unsafe the first open for writing writes the crash marker
 	before=$(flushes "$LOOP")
 	timeout 60 "$TOOLS/ioclient" -m plain -b 4k -s 16k -e 1 -F fdatasync "$MNT/$1" >/dev/null || return 1
 	after=$(flushes "$LOOP")
