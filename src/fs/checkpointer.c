@@ -15,6 +15,8 @@
 
 /* Less free space than this share of the filesystem is what writers need more than checkpoints. */
 #define SPARE_SHARE 50
+/* With less than this share the next look at it comes soon. */
+#define LOOK_SHARE 8
 
 struct checkpointer {
 	struct fs *fs;
@@ -26,6 +28,7 @@ struct checkpointer {
 	unsigned taking;    /* jobs on their way */
 	atomic_bool warned; /* that space is short; until it is not */
 	atomic_bool any;    /* there may be checkpoints in our directory */
+	bool look_soon;	    /* the thread's own */
 	bool running, stop;
 };
 
@@ -295,6 +298,7 @@ static void watch_space(struct checkpointer *c)
 	bool low = fstatvfs(c->fs->root_fd, &v) == 0 && v.f_bavail < v.f_blocks / SPARE_SHARE;
 	unsigned given_up = 0;
 
+	c->look_soon = !low && v.f_bavail < v.f_blocks / LOOK_SHARE;
 	if (!low || fs_open_files(c->fs, &all)) {
 		c->warned = low && c->warned;
 		return;
@@ -398,7 +402,7 @@ int64_t checkpointer_age(const struct file *f)
 static void *checkpointer_thread(void *arg)
 {
 	struct checkpointer *c = arg;
-	uint64_t next = 0;
+	uint64_t next = 0, wake;
 
 	pthread_mutex_lock(&c->lock);
 	while (!c->stop) {
@@ -411,9 +415,8 @@ static void *checkpointer_thread(void *arg)
 		}
 		if (!next)
 			next = clock_nsec() + c->seconds * UINT64_C(1000000000);
-		/* space is looked at every second */
-		clock_gettime(CLOCK_MONOTONIC, &until);
-		until.tv_sec++;
+		wake = clock_nsec() + UINT64_C(1000000) * (c->look_soon ? 20 : 1000);
+		until = (struct timespec){(time_t)(wake / 1000000000u), (long)(wake % 1000000000u)};
 		pthread_cond_clockwait(&c->changed, &c->lock, CLOCK_MONOTONIC, &until);
 		if (c->stop || !c->seconds)
 			continue;

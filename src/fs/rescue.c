@@ -41,8 +41,14 @@ int fs_trust(struct fs *fs, uint64_t dir, const char *name, uid_t uid)
 		return err;
 	n = node_find(fs, parent.fd, name);
 	if (n) {
+		struct file *f = n->close_error ? file_find(fs, n) : NULL;
+
 		if (node_set_error(fs, n, 0))
 			unsafe_forgiven(fs);
+		if (f) { /* open still, or being flushed again */
+			atomic_store(&f->flush.error, 0);
+			file_put(fs, f);
+		}
 		node_unref(fs, n);
 	}
 	return 0;

@@ -159,6 +159,8 @@ static int file_look(struct fs *fs, struct file *f, const struct handle *other,
 	clients_of(f, other, s);
 	fd = descriptor_of(f);
 	pthread_mutex_unlock(&f->lock);
+	if (fd < 0 && s->flushing) /* closed by all but us */
+		fd = fs_reopen(fs, f->path.fd, O_RDONLY);
 	counters_of(sum, s);
 	return fd;
 }
@@ -232,7 +234,8 @@ static int files_look(struct fs *fs, struct status *out, struct kept **kept)
 		stats_sum(&f->stats, &sum);
 		stats_add(&sum, &out->mount.total);
 		k->fd = file_look(fs, f, NULL, &sum, s);
-		if (!s->opens) /* being opened or closed, or held by us */
+		/* being opened or closed, or held by us */
+		if (!s->opens && !s->flushing)
 			continue;
 		node_ref(fs, k->node = f->node);
 		out->count++;
