@@ -175,7 +175,7 @@ check_places() {
 		fails "a second mount that needs the lock as well is refused" \
 			"$src: another mount of it owns the sync attributes" \
 			"$MOUNT_CACHEFS" "$src" "$WORK/mnt2" -o "cache=unsafe,$CACHEFS_TEST_OPTS"
-		must_mount "$src" "$WORK/mnt2" cache=unsafe,kernel-path=auto
+		must_mount "$src" "$WORK/mnt2" cache=writeback,kernel-path=auto
 	else
 		must_mount "$src" "$WORK/mnt2" cache=unsafe
 	fi
