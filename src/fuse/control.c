@@ -8,6 +8,7 @@
 #include "base/util.h"
 #include "cachefs.h"
 #include "config/rules.h"
+#include "fuse/control_internal.h"
 #include "fuse/dispatch.h"
 #include "fuse/ops.h"
 #include "fuse/session.h"
@@ -18,14 +19,6 @@ struct xfs_dioattr {
 	uint32_t mem, min_io, max_io;
 };
 #define IOC_XFS_DIOINFO _IOR('X', 30, struct xfs_dioattr)
-
-struct ioctl_call {
-	struct request *req;
-	struct session *s;
-	const struct fuse_ioctl_in *in;
-	const void *arg; /* in_size bytes */
-	void *out;	 /* out_size bytes */
-};
 
 static int do_dioinfo(const struct ioctl_call *c)
 {
@@ -48,17 +41,6 @@ static int do_info(const struct ioctl_call *c)
 	return 0;
 }
 
-static bool is_root_dir(const struct ioctl_call *c)
-{
-	return c->req->in->nodeid == FUSE_ROOT_ID;
-}
-
-/* Root, or who mounted. */
-static bool is_administrator(const struct ioctl_call *c)
-{
-	return c->req->in->uid == 0 || c->req->in->uid == c->s->owner;
-}
-
 /* Those, or the file's owner. */
 static bool may_flush(const struct ioctl_call *c)
 {
@@ -77,16 +59,6 @@ static int do_flush(const struct ioctl_call *c)
 	if (is_root_dir(c))
 		return fs_flush_all(c->s->fs);
 	return c->in->flags & FUSE_IOCTL_DIR ? -ENOTTY : fs_flush_file(c->s->fs, c->in->fh);
-}
-
-static bool all_zero(const void *p, size_t size)
-{
-	const uint8_t *bytes = p;
-
-	for (size_t i = 0; i < size; i++)
-		if (bytes[i])
-			return false;
-	return true;
 }
 
 /* ---- the mount's mode and rules ---- */
@@ -410,64 +382,15 @@ static int do_status(const struct ioctl_call *c)
 	return fs_file_status(c->s->fs, c->in->fh, c->out);
 }
 
-/* ---- after a crash ---- */
-
-/* A name in an ioctl's argument: one component, or empty. */
-static bool name_ok(const char *name, size_t size)
-{
-	return memchr(name, 0, size) && !strchr(name, '/') && strcmp(name, ".") != 0 &&
-	       strcmp(name, "..") != 0;
-}
-
-static int do_trust(const struct ioctl_call *c)
-{
-	const struct cachefs_trust *t = c->arg;
-
-	if (!(c->in->flags & FUSE_IOCTL_DIR))
-		return -ENOTTY;
-	if (!name_ok(t->name, sizeof(t->name)) || !all_zero(t->reserved, sizeof(t->reserved)))
-		return -EINVAL;
-	if (*t->name)
-		return fs_trust(c->s->fs, c->req->in->nodeid, t->name, c->req->in->uid);
-	if (!is_root_dir(c))
-		return -ENOTTY;
-	return is_administrator(c) ? fs_trust_all(c->s->fs) : -EPERM;
-}
-
-static int do_rollback(const struct ioctl_call *c)
-{
-	const struct cachefs_rollback in = *(const struct cachefs_rollback *)c->arg;
-	struct cachefs_rollback *out = c->out;
-	struct fs_rollback r;
-	int err;
-
-	if (!(c->in->flags & FUSE_IOCTL_DIR))
-		return -ENOTTY;
-	if (!name_ok(in.name, sizeof(in.name)) || !*in.name ||
-	    in.flags & ~(uint32_t)CACHEFS_ROLLBACK_DRY_RUN ||
-	    !all_zero(in.reserved, sizeof(in.reserved)))
-		return -EINVAL;
-	err = fs_rollback(c->s->fs, c->req->in->nodeid, in.name,
-			  in.flags & CACHEFS_ROLLBACK_DRY_RUN, c->req->in->uid, &r);
-	*out = in;
-	if (err)
-		return err;
-	out->taken_s = r.taken.tv_sec;
-	out->taken_nsec = (uint32_t)r.taken.tv_nsec;
-	out->own_bytes = r.own_bytes;
-	memcpy(out->kept, r.kept, sizeof(out->kept));
-	return 0;
-}
-
 static const struct {
 	uint32_t cmd;
 	int (*run)(const struct ioctl_call *c);
 } ioctls[] = {
-    {IOC_XFS_DIOINFO, do_dioinfo},     {CACHEFS_IOC_INFO, do_info},
-    {CACHEFS_IOC_FLUSH, do_flush},     {CACHEFS_IOC_REMOUNT, do_remount},
-    {CACHEFS_IOC_MODE, do_mode},       {CACHEFS_IOC_STATUS, do_status},
-    {CACHEFS_IOC_HANDOFF, do_handoff}, {CACHEFS_IOC_RELOAD, do_reload},
-    {CACHEFS_IOC_TRUST, do_trust},     {CACHEFS_IOC_ROLLBACK, do_rollback},
+    {IOC_XFS_DIOINFO, do_dioinfo},	{CACHEFS_IOC_INFO, do_info},
+    {CACHEFS_IOC_FLUSH, do_flush},	{CACHEFS_IOC_REMOUNT, do_remount},
+    {CACHEFS_IOC_MODE, do_mode},	{CACHEFS_IOC_STATUS, do_status},
+    {CACHEFS_IOC_HANDOFF, do_handoff},	{CACHEFS_IOC_RELOAD, do_reload},
+    {CACHEFS_IOC_TRUST, control_trust}, {CACHEFS_IOC_ROLLBACK, control_rollback},
 };
 
 /* The kernel has made the sizes those of the command; a malformed request may not have. */
