@@ -136,9 +136,11 @@ static void pause_rounds(struct unsafe *u, uint64_t nsec)
 	nsec += (uint64_t)until.tv_nsec;
 	until.tv_sec += (time_t)(nsec / 1000000000u);
 	until.tv_nsec = (long)(nsec % 1000000000u);
+	u->pausing = true;
 	while (!u->stop &&
 	       pthread_cond_clockwait(&u->changed, &u->lock, CLOCK_MONOTONIC, &until) != ETIMEDOUT)
 		;
+	u->pausing = false;
 }
 
 void unsafe_flush_closed(struct unsafe *u)
@@ -157,6 +159,7 @@ void unsafe_flush_closed(struct unsafe *u)
 	else
 		flush_few(u, list, stop);
 	pthread_mutex_lock(&u->lock);
-	/* half of the device's time at most is ours */
-	pause_rounds(u, MAX(clock_nsec() - start, ROUND_NSEC));
+	/* a quarter of the device's time at most is ours while many are closed */
+	pause_rounds(u,
+		     n > FEW_FILES ? MAX(3 * (clock_nsec() - start), 4 * ROUND_NSEC) : ROUND_NSEC);
 }

@@ -38,8 +38,9 @@ struct unsafe {
 	bool met_tainted;
 	/* What the marker should say could not be written: what this process does about it */
 	atomic_bool refuse_all, trust_all;
-	bool failed; /* something could not be flushed: the marker stays */
-	bool untold; /* which the marker does not say yet */
+	bool failed;	    /* something could not be flushed: the marker stays */
+	bool untold;	    /* which the marker does not say yet */
+	bool idle, pausing; /* the thread: until it is woken; before the next round */
 	bool running, stop;
 };
 
