@@ -134,13 +134,13 @@ static int copy_xattrs(int to, int like)
 
 	if (nwant < 0 || nhave < 0)
 		return nwant < 0 ? (int)nwant : (int)nhave;
-	for (const char *p = have; p < have + nhave; p += strlen(p) + 1) {
+	for (const char *p = have; nhave && p < have + nhave; p += strlen(p) + 1) {
 		if (!has_name(want, nwant, p) &&
 		    strncmp(p, XATTR_SECURITY_PREFIX, XATTR_SECURITY_PREFIX_LEN) != 0 &&
 		    fremovexattr(to, p) < 0 && errno != ENODATA)
 			return -errno;
 	}
-	for (const char *p = want; p < want + nwant; p += strlen(p) + 1) {
+	for (const char *p = want; nwant && p < want + nwant; p += strlen(p) + 1) {
 		err = copy_xattr(to, like, p);
 		if (err)
 			return err;

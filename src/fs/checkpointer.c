@@ -249,7 +249,7 @@ void checkpointer_opened(struct checkpointer *c, struct file *f, int fd)
 	struct stat st;
 
 	gate_install(c, f);
-	if (fstat(fd, &st) < 0)
+	if ((!c->any && !wanted(c)) || fstat(fd, &st) < 0)
 		return;
 	if (newest(c, f, &store, &info)) {
 		take_first(c, f, &st);

@@ -104,7 +104,8 @@ static void one_less(struct unsafe *u)
 {
 	if (--u->writers == 0) {
 		u->quiet_since = now();
-		pthread_cond_broadcast(&u->changed);
+		if (u->idle) /* else it looks again by itself: a wake-up a close is too many */
+			pthread_cond_broadcast(&u->changed);
 	}
 }
 
@@ -202,7 +203,8 @@ void unsafe_closed(struct fs *fs, struct file *f, struct handle *h, int *fd)
 		atomic_fetch_add(&f->flushing, 1);
 		*fd = -1;
 		c = NULL;
-		pthread_cond_broadcast(&u->changed);
+		if (!u->pausing)
+			pthread_cond_broadcast(&u->changed);
 	}
 	pthread_mutex_unlock(&u->lock);
 	if (c && c->file)
@@ -258,7 +260,9 @@ static void wait_for_work(struct unsafe *u)
 	struct timespec until = {.tv_sec = u->quiet_since + seconds + 1};
 
 	if (!quiet) {
+		u->idle = true;
 		pthread_cond_wait(&u->changed, &u->lock);
+		u->idle = false;
 		return;
 	}
 	if (now() < until.tv_sec) {

@@ -137,9 +137,11 @@ static void pause_rounds(struct unsafe *u, uint64_t nsec)
 	nsec += (uint64_t)until.tv_nsec;
 	until.tv_sec += (time_t)(nsec / 1000000000u);
 	until.tv_nsec = (long)(nsec % 1000000000u);
+	u->pausing = true;
 	while (!u->stop &&
 	       pthread_cond_clockwait(&u->changed, &u->lock, CLOCK_MONOTONIC, &until) != ETIMEDOUT)
 		;
+	u->pausing = false;
 }
 
 void unsafe_flush_closed(struct unsafe *u)
@@ -158,6 +160,7 @@ void unsafe_flush_closed(struct unsafe *u)
 	else
 		flush_few(u, list, stop);
 	pthread_mutex_lock(&u->lock);
-	/* a fifth of the device's time at most is ours, or an install waits for its own flushes */
-	pause_rounds(u, MAX(4 * (clock_nsec() - start), ROUND_NSEC));
+	/* a quarter of the device's time at most is ours while many are closed */
+	pause_rounds(u,
+		     n > FEW_FILES ? MAX(3 * (clock_nsec() - start), 4 * ROUND_NSEC) : ROUND_NSEC);
 }

@@ -41,6 +41,7 @@ struct unsafe {
 	bool failed;	       /* something could not be flushed: the marker stays */
 	unsigned failed_files; /* as well, for files that nobody has trusted since */
 	bool untold;	       /* which the marker does not say yet */
+	bool idle, pausing;    /* the thread: until it is woken; before the next round */
 	bool running, stop;
 };
 
