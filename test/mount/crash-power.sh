@@ -195,7 +195,7 @@ one_round() {
 }
 
 trap end EXIT
-plan 6
+plan $((5 + (ROUNDS >= 20)))
 load= MNT=$WORK/mnt MNT2=$WORK/mnt2 BACK=$WORK/fs AFTER=$WORK/after
 mkdir "$BACK" "$AFTER" "$WORK/look"
 : >"$WORK/wrong"
@@ -216,11 +216,8 @@ diag "$ROUNDS power cuts (CRASH_SEED=$CRASH_SEED): $rolled rolled-back images we
 is "$(cat "$WORK/wrong")" = "" "each was refused or rolled back, and the log said so"
 is "$rolled" -eq "$ROUNDS" "every rolled-back image is in order: e2fsck -fn, integrity_check"
 [ "$ROUNDS" -lt 20 ] || diag "a trusted image fails in $((harmed * 100 / ROUNDS)) of 100 cuts"
-if [ "$ROUNDS" -ge 20 ]; then
-	is "$harmed" -gt 0 "a trusted one is not always"
-else
-	skip 1 "a few cuts need not harm a trusted one"
-fi
+# a few cuts need not harm a trusted one, and even a hundred may not: then more must be made
+[ "$ROUNDS" -lt 20 ] || is "$harmed" -gt 0 "a trusted one is not always"
 is "$(modectl status "$MNT/image" checkpoint_age)" -ge 0 "status says how old the checkpoint is"
 stop_load
 succeeds "the guest ends" umount "$GUEST"

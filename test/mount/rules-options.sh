@@ -3,6 +3,7 @@
 # Rules on the command line and in a file: what is wrong with them is said before anything is mounted;
 # where a file is found; what a remount makes of them.
 . "$(dirname "$0")/../lib/lib.sh"
+LAST_CLOSE=
 need_root
 need_fuse
 need_commands findmnt pgrep
