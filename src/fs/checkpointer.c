@@ -4,33 +4,18 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <linux/openat2.h>
 #include <sys/statvfs.h>
-#include <sys/syscall.h>
 #include <time.h>
 
 #include "base/log.h"
 #include "durability/checkpoint_ranges.h"
+#include "fs/checkpointer_internal.h"
 #include "fs/internal.h"
 
 /* Less free space than this share of the filesystem is what writers need more than checkpoints. */
 #define SPARE_SHARE 50
 /* With less than this share the next look at it comes soon. */
 #define LOOK_SHARE 8
-
-struct checkpointer {
-	struct fs *fs;
-	struct checkpoints *store; /* NULL until it is needed; lock */
-	pthread_t thread;
-	pthread_mutex_t lock;
-	pthread_cond_t changed;
-	unsigned seconds;
-	unsigned taking;    /* jobs on their way */
-	atomic_bool warned; /* that space is short; until it is not */
-	atomic_bool any;    /* there may be checkpoints in our directory */
-	bool look_soon;	    /* the thread's own */
-	bool running, stop;
-};
 
 struct taking {
 	struct pool_job job;
@@ -39,7 +24,7 @@ struct taking {
 };
 
 /* The store, made when it is first needed: that makes us the owner of our directory. */
-static int store_get(struct checkpointer *c, struct checkpoints **out)
+int checkpointer_store(struct checkpointer *c, struct checkpoints **out)
 {
 	int err = 0;
 
@@ -90,7 +75,7 @@ static int take(struct checkpointer *c, struct file *f, int fd)
 	struct file_id id;
 	struct stat st;
 	char path[4096];
-	int err = store_get(c, &store);
+	int err = checkpointer_store(c, &store);
 
 	if (err)
 		return err;
@@ -187,7 +172,7 @@ static int newest(struct checkpointer *c, const struct file *f, struct checkpoin
 
 	if (!c->any || !f->node->rec->handle_len)
 		return -ENOENT;
-	err = store_get(c, store);
+	err = checkpointer_store(c, store);
 	node_file_id(f->node, &id);
 	return err ? err : checkpoint_peek(*store, &id, info);
 }
@@ -196,7 +181,7 @@ static int drop(struct checkpointer *c, struct file *f)
 {
 	struct checkpoints *store;
 	struct file_id id;
-	int err = store_get(c, &store);
+	int err = checkpointer_store(c, &store);
 
 	node_file_id(f->node, &id);
 	if (!err)
@@ -314,84 +299,6 @@ static void watch_space(struct checkpointer *c)
 	c->warned = true;
 }
 
-/* ---- going back to one ---- */
-
-int checkpointer_rollback(struct checkpointer *c, int dir_fd, const char *name, int fd,
-			  bool dry_run, struct fs_rollback *out)
-{
-	struct checkpoint_info info;
-	struct checkpoints *store;
-	struct file_id id, fresh;
-	int err = !c->any || !file_id_of(fd, &id) ? -ENOENT : store_get(c, &store);
-
-	if (!err)
-		err = (dry_run ? checkpoint_info(store, &id, 0, &info)
-			       : checkpoint_peek(store, &id, &info));
-	if (!err)
-		err = checkpoint_rollback(store, &id, dir_fd, name, dry_run, out->kept, &fresh);
-	if (err)
-		return err;
-	out->taken = info.taken;
-	out->own_bytes = info.unique;
-	out->id = dry_run ? id : fresh;
-	return 0;
-}
-
-struct rolling_back {
-	struct checkpointer *c;
-	bool (*concerned)(void *arg, int fd, const char *path);
-	void (*done)(void *arg, const char *path, int err, const struct fs_rollback *r);
-	void *arg;
-	unsigned count;
-};
-
-static int open_strictly_beneath(int dir_fd, const char *path, uint64_t flags)
-{
-	struct open_how how = {.flags = flags | O_CLOEXEC | O_NOFOLLOW,
-			       .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV};
-
-	return sysret((int)syscall(SYS_openat2, dir_fd, path, &how, sizeof(how)));
-}
-
-static void rollback_one(void *arg, const struct file_id *id, const char *path,
-			 const struct checkpoint_info *info)
-{
-	struct rolling_back *r = arg;
-	_cleanup_fd_ int fd = open_strictly_beneath(r->c->fs->root_fd, path, O_PATH), dir = -1;
-	_cleanup_free_ char *parent = strdup(path);
-	struct fs_rollback result = {0};
-	char *slash = parent ? strrchr(parent, '/') : NULL;
-	struct file_id there;
-	int err;
-
-	(void)info;
-	/* moved or replaced meanwhile: cachefsctl rollback finds it under its new name */
-	if (fd < 0 || !file_id_of(fd, &there) || !file_id_equal(&there, id) ||
-	    !r->concerned(r->arg, fd, path))
-		return;
-	if (slash)
-		*slash = 0;
-	dir =
-	    open_strictly_beneath(r->c->fs->root_fd, slash ? parent : ".", O_RDONLY | O_DIRECTORY);
-	err = dir < 0
-		  ? dir
-		  : checkpointer_rollback(r->c, dir, slash ? slash + 1 : path, fd, false, &result);
-	r->done(r->arg, path, err, &result);
-	r->count += !err;
-}
-
-unsigned checkpointer_rollback_all(
-    struct checkpointer *c, bool (*concerned)(void *arg, int fd, const char *path),
-    void (*done)(void *arg, const char *path, int err, const struct fs_rollback *r), void *arg)
-{
-	struct rolling_back r = {.c = c, .concerned = concerned, .done = done, .arg = arg};
-	struct checkpoints *store;
-
-	if (c->any && !store_get(c, &store))
-		checkpoint_each(store, rollback_one, &r);
-	return r.count;
-}
-
 int64_t checkpointer_age(const struct file *f)
 {
 	return f->checkpoint_taken ? time(NULL) - f->checkpoint_taken : -1;
@@ -443,7 +350,7 @@ int checkpointer_set(struct checkpointer *c, unsigned seconds)
 	if (seconds) {
 		err = checkpoint_probe(c->fs->root_fd);
 		if (!err)
-			err = store_get(c, &store);
+			err = checkpointer_store(c, &store);
 	}
 	if (err)
 		return err;
