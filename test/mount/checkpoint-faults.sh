@@ -12,6 +12,8 @@ need_fuse
 need_commands mkfs.xfs xfs_io
 need_tools ioclient modectl pagestat
 
+not_busy() { ! modectl rollback "$MNT" "$1" 2>&1 | grep -q 'errno 16'; }
+
 # age_below SECONDS FILE: it has a checkpoint of the last seconds.
 age_below() {
 	local age
@@ -88,6 +90,7 @@ check_rollback_refused() {
 	fails "another user: EPERM" 'errno 1\)' setpriv --reuid 65534 --regid 65534 --clear-groups \
 		"$TOOLS/modectl" rollback "$MNT" i
 	: >"$MNT/none"
+	within 10 not_busy none # it is being flushed
 	fails "no checkpoint: ENOENT" 'errno 2\)' modectl rollback "$MNT" none
 	fails "no file: ENOENT" 'errno 2\)' modectl rollback "$MNT" nothing
 	fails "a directory: EINVAL" 'errno 22' modectl rollback "$MNT" .cachefs
