@@ -24,15 +24,17 @@ end_disk() {
 }
 trap end_disk EXIT
 
+# need_disk [COMMAND...]
 need_disk() {
 	local reason
 
-	reason=$(disk_missing mkfs.ext4) && skip_all "$reason"
+	reason=$(disk_missing mkfs.ext4 "$@") && skip_all "$reason"
 }
 
-# new_disk [MOUNT-OPTION]: a fresh one. No journal, whose commits would touch the disk by themselves.
+# new_disk [MOUNT-OPTION [SIZE]]: a fresh one. No journal, whose commits would touch the disk by themselves.
 new_disk() {
-	disk_start "$WORK/disk" 64M || bail_out "the disk does not start"
+	BACK=$WORK/fs
+	disk_start "$WORK/disk" "${2:-64M}" || bail_out "the disk does not start"
 	disk_attach || bail_out "no loop device"
 	mkfs.ext4 -q -O '^has_journal' -E lazy_itable_init=0 "$DISK_LOOP" || bail_out "mkfs.ext4"
 	mkdir -p "$BACK"

@@ -5,28 +5,14 @@
 # mode, the daemon's end. By mount option and by rule; with cachestat(2) and without.
 
 . "$(dirname "$0")/../lib/lib.sh"
-. "$top_srcdir/test/lib/disk.sh"
+. "$top_srcdir/test/lib/disk-fs.sh"
 need_root
 need_fuse
 need_tools ioclient pagestat
-reason=$(disk_missing mkfs.ext4 setfattr) && skip_all "$reason"
+need_disk setfattr
 
 MAX=$((4 << 20))
 SIZE=$((32 << 20))
-
-end() {
-	local status=$?
-
-	if [ -n "$DISK_PID" ]; then
-		disk_thaw
-		disk_clear
-		[ ! -e "$WORK/mnt" ] || umount_cachefs "$WORK/mnt" >/dev/null 2>&1
-		umount "$WORK/fs" 2>/dev/null
-		disk_stop
-	fi
-	(exit $status)
-	cleanup
-}
 
 # The files' blocks are allocated, so that writing them needs nothing of the disk.
 new_files() {
@@ -202,16 +188,9 @@ check_direct() {
 	succeeds "none: unmounts, the daemon ends" umount_cachefs "$MNT"
 }
 
-trap end EXIT
-MNT=$WORK/mnt
-BACK=$WORK/fs
 SETUPS=(dirty-max=4M dirty-max=4M,engine=threads,threads=1 dirty-max=4M,mask-caps=cachestat)
 plan $((${#SETUPS[@]} * 15 + 11 + 8 + 7 + 4 + 9))
-disk_start "$WORK/disk" 256M || bail_out "the disk does not start"
-disk_attach || bail_out "no loop device"
-mkfs.ext4 -q -O '^has_journal' -E lazy_itable_init=0 "$DISK_LOOP" || bail_out "mkfs.ext4"
-mkdir -p "$BACK"
-mount -o noatime "$DISK_LOOP" "$BACK" || bail_out "mount"
+new_disk "" 256M
 for setup in "${SETUPS[@]}"; do
 	check "$setup"
 done

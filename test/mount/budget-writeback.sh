@@ -6,28 +6,15 @@
 
 . "$(dirname "$0")/../lib/lib.sh"
 LAST_CLOSE=
-. "$top_srcdir/test/lib/disk.sh"
+. "$top_srcdir/test/lib/disk-fs.sh"
 need_root
 need_fuse
 need_tools ioclient pagestat
-reason=$(disk_missing mkfs.ext4 setfattr) && skip_all "$reason"
+need_disk setfattr
 
 SECONDS_LONG=4
 [ "${CACHEFS_LONG:-0}" -eq 0 ] || SECONDS_LONG=10
 MIB=$((1 << 20))
-
-end() {
-	local status=$?
-
-	if [ -n "$DISK_PID" ]; then
-		disk_clear
-		[ ! -e "$WORK/mnt" ] || umount_cachefs "$WORK/mnt" >/dev/null 2>&1
-		umount "$WORK/fs" 2>/dev/null
-		disk_stop
-	fi
-	(exit $status)
-	cleanup
-}
 
 dirty_bytes() {
 	"$TOOLS/pagestat" -b "$BACK/f" | sed 's/.*dirty=\([0-9]*\) writeback=\([0-9]*\).*/\1 \2/' |
@@ -178,20 +165,13 @@ check_cost() {
 	is "${threads[1]}" -gt "${threads[0]}" "a file with a limit has a thread that looks at it"
 }
 
-trap end EXIT
-MNT=$WORK/mnt
-BACK=$WORK/fs
 DELAY=20 # milliseconds a request: some 50 MB/s
 expire=$(cat /proc/sys/vm/dirty_expire_centisecs)
 [ "$expire" -ge 1500 ] || skip_all "the kernel writes back by itself after ${expire}0 ms"
 memory=$(awk '$1 == "MemAvailable:" { print $2 }' /proc/meminfo)
 [ "$memory" -ge $((2 << 20)) ] || skip_all "with so little memory the kernel holds writers up by itself"
 plan $((1 + 5 * 2 + 1 + 2 * 4 + 5 + 3))
-disk_start "$WORK/disk" 512M || bail_out "the disk does not start"
-disk_attach || bail_out "no loop device"
-mkfs.ext4 -q -O '^has_journal' -E lazy_itable_init=0 "$DISK_LOOP" || bail_out "mkfs.ext4"
-mkdir -p "$BACK"
-mount -o noatime "$DISK_LOOP" "$BACK" || bail_out "mount"
+new_disk "" 512M
 allocate "$BACK/f" 256M
 check_fast
 check_slow

@@ -5,12 +5,12 @@
 
 . "$(dirname "$0")/../lib/lib.sh"
 . "$(dirname "$0")/../lib/modes.sh"
-. "$top_srcdir/test/lib/disk.sh"
+. "$top_srcdir/test/lib/disk-fs.sh"
 need_root
 need_fuse
 need_commands getfattr setfattr setpriv python3
 need_tools ioclient modectl pagestat
-reason=$(disk_missing mkfs.ext4) && skip_all "$reason"
+need_disk
 
 OWNER=65533
 OTHER=65534
@@ -127,28 +127,9 @@ check_rights() {
 	fails "on another filesystem" 'Inappropriate' modectl handoff "$BACK/f"
 }
 
-end() {
-	local status=$?
-
-	if [ -n "$DISK_PID" ]; then
-		disk_thaw
-		disk_clear
-		[ ! -e "$WORK/mnt" ] || umount_cachefs "$WORK/mnt" >/dev/null 2>&1
-		umount "$WORK/fs" 2>/dev/null
-		disk_stop
-	fi
-	(exit $status)
-	cleanup
-}
-
 # 3 checks
 check_failure() {
-	disk_start "$WORK/disk" 64M || bail_out "the disk does not start"
-	disk_attach || bail_out "no loop device"
-	mkfs.ext4 -q -O '^has_journal' -E lazy_itable_init=0 "$DISK_LOOP" || bail_out "mkfs"
-	BACK=$WORK/fs
-	mkdir "$BACK"
-	mount -o noatime,errors=continue "$DISK_LOOP" "$BACK" || bail_out "mount"
+	new_disk errors=continue
 	allocate "$BACK/f" 64K
 	sync -f "$BACK"
 	must_mount "$BACK" "$MNT" cache=unsafe
@@ -162,7 +143,6 @@ check_failure() {
 	exec 9>&-
 }
 
-trap end EXIT
 make_fs ext4 64M
 need_flush_counter
 mkfifo "$WORK/fifo"

@@ -7,12 +7,12 @@
 . "$(dirname "$0")/../lib/lib.sh"
 . "$(dirname "$0")/../lib/kpath.sh"
 . "$(dirname "$0")/../lib/modes.sh"
-. "$top_srcdir/test/lib/disk.sh"
+. "$top_srcdir/test/lib/disk-fs.sh"
 need_root
 need_fuse
 need_commands setfattr getfattr python3 jq
 need_tools ioclient kpath modectl pagestat
-reason=$(disk_missing mkfs.ext4) && skip_all "$reason"
+need_disk
 
 N=4
 
@@ -190,28 +190,9 @@ check_own_handle() {
 	soon opens_are 0
 }
 
-end() {
-	local status=$?
-
-	if [ -n "$DISK_PID" ]; then
-		disk_thaw
-		disk_clear
-		[ ! -e "$WORK/mnt" ] || umount_cachefs "$WORK/mnt" >/dev/null 2>&1
-		umount "$WORK/fs" 2>/dev/null
-		disk_stop
-	fi
-	(exit $status)
-	cleanup
-}
-
 # A barrier that fails. 12 checks
 check_failure() {
-	disk_start "$WORK/disk" 64M || bail_out "the disk does not start"
-	disk_attach || bail_out "no loop device"
-	mkfs.ext4 -q -O '^has_journal' -E lazy_itable_init=0 "$DISK_LOOP" || bail_out "mkfs"
-	mkdir "$WORK/fs"
-	BACK=$WORK/fs
-	mount -o noatime,errors=continue "$DISK_LOOP" "$BACK" || bail_out "mount"
+	new_disk errors=continue
 	allocate "$BACK/f" 64K
 	allocate "$BACK/closed" 64K
 	sync -f "$BACK"
@@ -238,7 +219,6 @@ check_failure() {
 	rmdir "$WORK/fs"
 }
 
-trap end EXIT
 mkfifo "$WORK/fifo"
 make_fs ext4 64M
 need_flush_counter
