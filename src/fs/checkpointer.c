@@ -23,7 +23,6 @@ struct taking {
 	struct file *file; /* one open of ours */
 };
 
-/* The store, made when it is first needed: that makes us the owner of our directory. */
 int checkpointer_store(struct checkpointer *c, struct checkpoints **out)
 {
 	int err = 0;

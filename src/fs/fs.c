@@ -182,12 +182,6 @@ int fs_create(const struct fs_config *config, struct fs **out)
 	return 0;
 }
 
-void fs_stop_limits(struct fs *fs)
-{
-	if (fs)
-		budget_stop(fs->budget);
-}
-
 /* Handles whose RELEASE never came, as after an unmount. */
 static void release_handles(struct fs *fs)
 {
@@ -231,7 +225,7 @@ void fs_destroy(struct fs *fs)
 
 void fs_stop(struct fs *fs)
 {
-	fs_stop_limits(fs);
+	budget_stop(fs->budget); /* no writer is held up any more */
 	checkpointer_stop(fs->checkpointer);
 	unsafe_stop(fs->unsafe);
 }

@@ -100,8 +100,6 @@ struct fs_opened {
 };
 
 int fs_create(const struct fs_config *config, struct fs **out);
-/* No writer is held up by limits any more: before the pool ends. NULL does nothing. */
-void fs_stop_limits(struct fs *fs);
 /* Everything closed and freed; no request may be running. */
 void fs_destroy(struct fs *fs);
 
