@@ -28,6 +28,7 @@
 
 struct cachefs_status;
 struct fs;
+struct fs_shared;
 struct rules;
 struct stats;
 struct status;
@@ -51,6 +52,9 @@ struct fs_config {
 	struct capabilities caps;
 	const struct engine *engine;
 	struct pool *pool;
+	/* What outlives this process; borrowed until fs_destroy() has returned. */
+	struct fs_shared *shared;
+	bool resumed;	 /* another process served before, and left its records there */
 	bool read_only;	 /* nobody writes through this mount */
 	bool privileged; /* may act as other users */
 	enum kernel_path kernel_path;
