@@ -41,7 +41,7 @@ int fs_trust(struct fs *fs, uint64_t dir, const char *name, uid_t uid)
 		return err;
 	n = node_find(fs, parent.fd, name);
 	if (n) {
-		struct file *f = n->close_error ? file_find(fs, n) : NULL;
+		struct file *f = n->rec->close_error ? file_find(fs, n) : NULL;
 
 		if (node_set_error(fs, n, 0))
 			unsafe_forgiven(fs);
