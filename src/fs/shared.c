@@ -97,6 +97,12 @@ static void keep_handle(void *arg, uint32_t index, void *record)
 		keep(arg, r->fd);
 }
 
+void fs_shared_each_memory(const struct fs_shared *s, void (*fn)(void *arg, int fd), void *arg)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
+		fn(arg, arena_memory_fd(*part_of(s, &parts[i])));
+}
+
 void fs_shared_each_fd(const struct fs_shared *s, void (*fn)(void *arg, int fd), void *arg)
 {
 	struct keeping k = {fn, arg};
@@ -106,8 +112,7 @@ void fs_shared_each_fd(const struct fs_shared *s, void (*fn)(void *arg, int fd),
 	keep(&k, atomic_load(&s->state->private_lock_fd));
 	keep(&k, atomic_load(&s->state->root_fd));
 	keep(&k, atomic_load(&s->state->owes.sync_fd));
-	for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
-		fn(arg, arena_memory_fd(*part_of(s, &parts[i])));
+	fs_shared_each_memory(s, fn, arg);
 }
 
 /* ---- another program ---- */

@@ -16,6 +16,7 @@
 
 struct fs;
 struct pool;
+struct supervision;
 
 /* In front of a WRITE's data: header and arguments. */
 #define SESSION_WRITE_HEADER 80
@@ -34,7 +35,16 @@ struct session {
 	int backing_depth;
 	pthread_mutex_t options_lock; /* options; held while a remount is carried out */
 	struct options *options;
-	uid_t owner; /* who mounted */
+	uid_t owner;			 /* who mounted */
+	struct supervision *supervision; /* NULL: the mount does not survive this process */
+	/* The options or rules are others now; with options_lock held. May be NULL. */
+	void (*changed)(void *arg);
+	void *changed_arg;
+	/* Begins an upgrade where the installed program can take over. 0, or a negative errno with
+	 * a sentence in ERROR. NULL without supervision. */
+	int (*upgrade)(void *arg, char *version, size_t version_size, char *error,
+		       size_t error_size);
+	void *upgrade_arg;
 };
 
 /* Reads FUSE_INIT from s->fd and answers it. 0 or a negative errno, with a line in the log. */
@@ -46,6 +56,18 @@ int session_init(struct session *s);
  */
 int session_backing_open(struct session *s, int fd);
 void session_backing_close(struct session *s, int id);
+
+/*
+ * All requests that were read and not answered come again, in front of all others, with the resend
+ * bit; a worker that took over calls it once, before it reads. 0; -ENODEV, -ENOTCONN: the mount is
+ * gone. Linux 6.9 (FUSE_HAS_RESEND in s->flags).
+ */
+int session_resend(struct session *s);
+/*
+ * Answers all requests with EIO, also those that were read before, until the mount is gone or
+ * STOP_FD is readable. Nobody else reads.
+ */
+void session_refuse(struct session *s, int stop_fd);
 
 /* Bytes that a buffer for one request must hold. */
 size_t session_buffer_size(const struct session *s);
