@@ -12,12 +12,14 @@
 #include "durability/private_dir.h"
 #include "durability/progress.h"
 #include "fs/cred.h"
+#include "fs/shared.h"
 #include "fuse/mount.h"
 #include "handover.h"
 #include "observe/stats.h"
 #include "observe/status.h"
 #include "server_internal.h"
 #include "settings.h"
+#include "supervisor/journal.h"
 #include "supervisor/supervisor.h"
 #include "transport/transport.h"
 
@@ -153,6 +155,8 @@ static int start_transport(struct server *s)
 	options_describe(s->options, s->shown, sizeof(s->shown));
 	s->session.fs = s->fs;
 	s->session.pool = s->pool;
+	if (s->supervisor)
+		s->session.journal = s->shared->journal;
 	s->session.changed = settings_changed;
 	s->session.changed_arg = s;
 	s->session.upgrade = begin_upgrade;
@@ -200,8 +204,10 @@ static void explain_start(const struct server *s, int err)
 
 static int start(struct server *s, bool resumed)
 {
-	int err = start_fs(s, resumed);
+	int err = resumed ? journal_resume(s->shared->journal) : 0;
 
+	if (!err)
+		err = start_fs(s, resumed);
 	if (!err && resumed)
 		err = session_resend(&s->session);
 	/* the mount went while nobody served: the loops notice that as well, and all is flushed */
@@ -331,10 +337,11 @@ static void orphaned(void *arg)
 static void log_resent(void *arg)
 {
 	struct server *s = arg;
-	unsigned n = atomic_load(&s->supervision->resent);
+	uint64_t n = atomic_load(&s->session.resent);
 
 	if (n)
-		log_info("%s: %u requests came again", s->options->mountpoint, n);
+		log_info("%s: %llu requests came again", s->options->mountpoint,
+			 (unsigned long long)n);
 }
 
 static void log_obituary(struct server *s)
@@ -395,7 +402,6 @@ int server_serve(struct server *s, bool resumed)
 	if (s->supervisor)
 		worker_begin(s->supervisor);
 	if (resumed) {
-		atomic_store(&s->supervision->resent, 0);
 		server_close_leftovers(s);
 		if (settings_load(s->settings, s->options))
 			return EXIT_SYSTEM;

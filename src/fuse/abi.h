@@ -44,11 +44,9 @@ struct fuse_backing_map {
 
 #ifndef FUSE_HAS_RESEND /* Linux 6.9 */
 #define FUSE_HAS_RESEND (1ULL << 39)
+#define FUSE_UNIQUE_RESEND (1ULL << 63) /* in `unique`: it was read before, and may be done */
+#define FUSE_NOTIFY_RESEND 7
 #endif
-#ifndef FUSE_UNIQUE_RESEND
-#define FUSE_UNIQUE_RESEND (1ULL << 63)
-#endif
-#define CACHEFS_NOTIFY_RESEND 7 /* FUSE_NOTIFY_RESEND, an enumerator, Linux 6.9 */
 
 /*
  * init_out as of 7.40, whose max_stack_depth stood among the unused words before: the same size.

@@ -56,7 +56,7 @@ void session_invalidate_entry(struct session *s, uint64_t parent, const char *na
 
 int session_resend(struct session *s)
 {
-	struct fuse_out_header out = {.len = sizeof(out), .error = CACHEFS_NOTIFY_RESEND};
+	struct fuse_out_header out = {.len = sizeof(out), .error = FUSE_NOTIFY_RESEND};
 
 	return write(s->fd, &out, sizeof(out)) < 0 ? -errno : 0;
 }

@@ -7,6 +7,7 @@
 #define CACHEFS_FUSE_SESSION_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -15,6 +16,7 @@
 #include "config/options.h"
 
 struct fs;
+struct journal;
 struct pool;
 struct supervision;
 
@@ -25,9 +27,11 @@ struct session {
 	int fd; /* /dev/fuse, of the mount; the session's user owns it */
 	struct fs *fs;
 	struct pool *pool;
-	uint32_t minor;	    /* spoken with this kernel */
-	uint64_t flags;	    /* negotiated FUSE_ flags */
-	uint32_t max_write; /* bytes */
+	struct journal *journal; /* NULL: requests that come again are not told from new ones */
+	_Atomic uint64_t resent; /* requests that came again */
+	uint32_t minor;		 /* spoken with this kernel */
+	uint64_t flags;		 /* negotiated FUSE_ flags */
+	uint32_t max_write;	 /* bytes */
 	/* seconds */
 	double attr_timeout, entry_timeout, negative_timeout;
 	bool cache_dirs;

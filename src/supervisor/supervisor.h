@@ -53,8 +53,7 @@ struct supervision {
 	 * upgrade, all requests answered. */
 	atomic_bool ending, told_to_end, handover;
 	atomic_int upgrade_error; /* errno of the last upgrade's exec(2), or 0 */
-	atomic_uint resent;	  /* worker: requests that came again since it started */
-	atomic_ullong resent_sum; /* worker: since the mount */
+	atomic_ullong resent_sum; /* worker: requests that came again, since the mount */
 	/* Worker: ids of threads that are in a notification; 0: free */
 	atomic_int notifying[SUPERVISION_NOTIFYING];
 };
