@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "config/rules.h"
 #include "fs/internal.h"
+#include "fs/shared.h"
 #include "fs/sweep.h"
 #include "supervisor/arena.h"
 
@@ -90,7 +91,7 @@ int fs_sync_attr(struct fs *fs, struct sync_attr **out)
 		iolock_acquire_wait(&fs->sync_attr_turn, &turn);
 		s = atomic_load(&fs->sync_attr);
 		if (!s)
-			err = sync_attr_create(fs->own, fs->root_fd, true, &s);
+			err = sync_attr_create(fs->own, fs->root_fd, true, NULL, &s);
 		if (!err)
 			atomic_store(&fs->sync_attr, s);
 		iolock_release(&fs->sync_attr_turn, &turn);
@@ -127,7 +128,7 @@ static int find_sync_attr(struct fs *fs)
 {
 	bool needed = fs->config.caps.kernel_path && fs->config.kernel_path == KERNEL_PATH_ALWAYS;
 	struct sync_attr *s;
-	int err = sync_attr_create(fs->own, fs->root_fd, needed, &s);
+	int err = sync_attr_create(fs->own, fs->root_fd, needed, NULL, &s);
 
 	atomic_store(&fs->sync_attr, s);
 	/* a read-only backing has no writers */
@@ -142,6 +143,7 @@ int fs_create(const struct fs_config *config, struct fs **out)
 	if (!fs)
 		return -ENOMEM;
 	fs->config = *config;
+	fs->owes = config->shared ? &config->shared->state->owes : &fs->own_owes;
 	fs->root_fd = fs->proc_fd = -1;
 	fs->fds.budget = fd_budget();
 	pthread_mutex_init(&fs->fds.lock, NULL);
@@ -150,7 +152,10 @@ int fs_create(const struct fs_config *config, struct fs **out)
 	pthread_mutex_init(&fs->rules_lock, NULL);
 	iolock_init(&fs->changes);
 	iolock_init(&fs->sync_attr_turn);
-	atomic_store(&fs->switches, switches_pack(config->switches));
+	/* what a remount has changed since the options were read */
+	if (atomic_load(&fs->owes->switches))
+		fs->config.switches = switches_unpack(atomic_load(&fs->owes->switches) & 7);
+	atomic_store(&fs->switches, switches_pack(fs->config.switches));
 	atomic_store(&fs->modes_by_root, config->modes_by_root);
 	atomic_store(&fs->flush_on_close, config->flush_on_close);
 	fs->rules = config->rules;

@@ -56,7 +56,8 @@ struct file {
 	atomic_uint epoch;	 /* counts changes of plans */
 	atomic_bool direct;	 /* as the plans of its handles have it; changes before EPOCH */
 	atomic_bool sweeping;	 /* sweep.c: its pages will go */
-	atomic_bool fuse_pages;	 /* the kernel may hold pages of its own (splice, mmap) */
+	/* Not 0: the kernel may hold pages of its own (splice, mmap); counts reads into them */
+	atomic_ullong fuse_pages;
 	/*
 	 * Of the kernel path: > 0 the backing id, < 0 why there is none, 0 not tried; settled by
 	 * the first open and the same for all, since the kernel takes no mixture. lock
@@ -80,6 +81,7 @@ struct handle_record {
 	int32_t client_flags;
 	int32_t pid; /* of who opened it; 0: not in our pid namespace */
 	uint32_t in_use;
+	uint32_t unsafe; /* may leave data unflushed, as the marker says; fs->unsafe's lock */
 };
 
 struct handle {
@@ -138,6 +140,11 @@ int file_sync_update(struct fs *fs, struct file *f);
 int file_update(struct fs *fs, struct file *f, bool *switched);
 /* As file_update(), but what was written before is flushed later. Takes over one open of F. */
 void file_update_soon(struct fs *fs, struct file *f);
+
+/* With F->lock held, or of an F that nobody else knows: a successor has F->mode and F->owed. */
+void file_mode_record(struct file *f);
+/* The same from the record, if it has one: the modes of F are left alone otherwise. */
+void file_mode_recall(struct file *f);
 
 /* The node's open file with one open more that file_put() gives back, or NULL when it is closed. */
 struct file *file_find(struct fs *fs, struct node *n);

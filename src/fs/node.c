@@ -154,7 +154,7 @@ void node_ref(struct fs *fs, struct node *n)
  */
 static void pin_or_not(struct node *n)
 {
-	bool pinned = (n->rec->runtime || n->close_error) && !n->unlinked;
+	bool pinned = (n->rec->runtime || n->rec->close_error) && !n->unlinked;
 
 	n->refs += pinned;
 	n->refs -= n->pinned;
@@ -168,8 +168,8 @@ int node_set_error(struct fs *fs, struct node *n, int error)
 
 	node_ref(fs, n);
 	pthread_mutex_lock(&s->lock);
-	before = n->close_error;
-	n->close_error = error;
+	before = n->rec->close_error;
+	n->rec->close_error = error;
 	pin_or_not(n);
 	pthread_mutex_unlock(&s->lock);
 	node_unref(fs, n);

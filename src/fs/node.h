@@ -22,6 +22,8 @@
 #include <sys/stat.h>
 #include <uthash.h>
 
+#include "fs/owes.h"
+
 #define NODE_HANDLE_MAX 64 /* bytes; longer file handles are done without */
 #define NODE_SHARDS 16
 #define NODE_RUNTIME 0x80
@@ -47,7 +49,14 @@ struct node_record {
 	uint16_t handle_len; /* 0: none */
 	uint16_t in_use;
 	uint8_t runtime; /* a mode set at run time: NODE_RUNTIME | switches_pack(), or 0. shard */
+	/* file_mode_record(): the mode in force of the open file, or 0. file->lock */
+	uint32_t mode;
+	int32_t close_error; /* errno of the flush after a last close that failed. shard */
+	int32_t error;	     /* errno that the open file has latched, or 0 */
+	uint8_t sync_attr;   /* OWES_ATTR_. A CLAIM_GATE on the file's range */
+	uint8_t flush_owed;  /* closed by the last writer, and not flushed yet */
 	uint8_t handle[NODE_HANDLE_MAX];
+	struct node_owes owes;
 };
 
 struct node_key {
@@ -75,10 +84,9 @@ struct node {
 	uint32_t fd_users; /* fs->fds.lock */
 	int fd;		   /* fs->fds.lock; O_PATH, or -1 */
 	bool hashed;	   /* shard */
-	bool pinned;	 /* shard; holds a reference of its own, for what follows or rec->runtime */
-	int close_error; /* shard; errno of the flush after a last close that failed */
-	bool unlinked;	 /* shard; a regular file without a name: not pinned */
-	bool retained;	 /* fs->fds.lock; no name leads to it any more: the descriptor is kept */
+	bool pinned;   /* shard; holds a reference of its own, for what follows or rec->runtime */
+	bool unlinked; /* shard; a regular file without a name: not pinned */
+	bool retained; /* fs->fds.lock; no name leads to it any more: the descriptor is kept */
 };
 
 struct node_shard {

@@ -15,6 +15,8 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "fs/owes.h"
+
 struct arena_memory;
 struct journal;
 
@@ -25,6 +27,7 @@ struct fs_state {
 	atomic_int last_backing_id; /* the newest one that was recorded with its file */
 	/* durability/private_dir.c's descriptor of the lock that it holds + 1, and of how many */
 	atomic_int private_lock_fd;
+	struct fs_owes owes;
 };
 
 struct fs_shared {
