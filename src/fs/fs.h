@@ -52,7 +52,7 @@ struct fs_config {
 	struct capabilities caps;
 	const struct engine *engine;
 	struct pool *pool;
-	/* What outlives this process; borrowed until fs_destroy() has returned. */
+	/* What outlives this process; borrowed until fs_destroy() has returned. NULL: nothing. */
 	struct fs_shared *shared;
 	bool resumed;	 /* another process served before, and left its records there */
 	bool witness;	 /* another process may go on where this one is killed */
@@ -104,6 +104,10 @@ struct fs_opened {
 	int backing_id; /* > 0: the open is on, or beside, the kernel path */
 };
 
+/*
+ * 0 or a negative errno. A process that resumed and gets an error must end: what it was to follow
+ * is still recorded.
+ */
 int fs_create(const struct fs_config *config, struct fs **out);
 /* Everything closed and freed; no request may be running. */
 void fs_destroy(struct fs *fs);

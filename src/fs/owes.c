@@ -1,27 +1,27 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What is owed to files, noted while they are open; resume.c reads it after a worker was killed. */
+/* What is owed to files, noted while they are open, for who follows a process that was killed. */
 #include "fs/internal.h"
 #include "fs/witness.h"
 
 void file_mode_record(struct file *f)
 {
-	uint32_t packed = OWES_MODE | (uint32_t)f->mode.origin << 8;
+	struct node_record *r = f->node->rec;
 
-	atomic_store(&f->node->rec->owes.barrier, f->owed);
-	__atomic_store_n(&f->node->rec->mode, packed | switches_pack(f->mode.switches),
-			 __ATOMIC_RELEASE);
+	atomic_store(&r->owes.barrier, f->owed);
+	__atomic_store_n(
+	    &r->mode, OWES_MODE | (uint32_t)f->mode.origin << 8 | switches_pack(f->mode.switches),
+	    __ATOMIC_RELEASE);
 }
 
 void file_mode_recall(struct file *f)
 {
-	uint32_t mode = __atomic_load_n(&f->node->rec->mode, __ATOMIC_ACQUIRE);
+	const struct node_record *r = f->node->rec;
 
-	if (!mode)
+	if (!(r->mode & OWES_MODE))
 		return;
-	f->mode.switches = switches_unpack(mode & 7);
-	f->mode.origin = (enum cachefs_origin)(mode >> 8 & 0x7f);
-	f->owed = atomic_load(&f->node->rec->owes.barrier);
-	atomic_store(&f->direct, f->mode.switches.direct);
+	f->mode = (struct file_mode){switches_unpack(r->mode & 0xff),
+				     (enum cachefs_origin)((r->mode & ~(uint32_t)OWES_MODE) >> 8)};
+	f->owed = atomic_load(&r->owes.barrier);
 }
 
 void owes_opened(struct file *f)

@@ -13,7 +13,7 @@
 #include "fs/internal.h"
 
 /* What the kernel was told at the open stays as it is. */
-static struct plan replan(struct fs *fs, const struct file *f, struct switches sw,
+struct plan handle_replan(const struct fs *fs, const struct file *f, struct switches sw,
 			  const struct handle *h)
 {
 	struct plan plan = file_plan_open(fs, f, sw, h->rec->client_flags);
@@ -54,7 +54,7 @@ static int handles_replan(struct fs *fs, struct file *f, struct switches sw)
 	DL_FOREACH(f->handles, h)
 	{
 		err = err ? err : handle_apply_direct(h, sw.direct);
-		h->plan = replan(fs, f, sw, h);
+		h->plan = handle_replan(fs, f, sw, h);
 	}
 	atomic_store(&f->direct, sw.direct);
 	return err;
@@ -144,6 +144,7 @@ static struct file_mode want(struct fs *fs, struct file *f)
 		f->wanted = to;
 		if (switches_equal(f->mode.switches, to.switches))
 			f->mode.origin = to.origin;
+		file_mode_record(f);
 		pthread_mutex_unlock(&f->lock);
 	} while (epoch != atomic_load(&fs->mode_epoch));
 	return to;
@@ -284,6 +285,14 @@ static void late_barrier_job(struct pool_job *job)
 	free(b);
 }
 
+static void barrier_submit(struct fs *fs, struct file *f, struct late_barrier *b)
+{
+	*b = (struct late_barrier){.fs = fs, .f = f};
+	b->job =
+	    (struct pool_job){.run = late_barrier_job, .key = f->node->index, .lane = LANE_FLUSH};
+	pool_submit(fs->config.pool, &b->job);
+}
+
 void file_update_soon(struct fs *fs, struct file *f)
 {
 	struct claim gate = gate_of_all();
@@ -307,10 +316,17 @@ void file_update_soon(struct fs *fs, struct file *f)
 		file_put(fs, f);
 		return;
 	}
-	*b = (struct late_barrier){.fs = fs, .f = f};
-	b->job =
-	    (struct pool_job){.run = late_barrier_job, .key = f->node->index, .lane = LANE_FLUSH};
-	pool_submit(fs->config.pool, &b->job);
+	barrier_submit(fs, f, b);
+}
+
+void file_barrier_soon(struct fs *fs, struct file *f)
+{
+	struct late_barrier *b = malloc(sizeof(*b));
+
+	if (b)
+		barrier_submit(fs, f, b);
+	else
+		file_put(fs, f); /* the next change of its mode does it */
 }
 
 /* ---- many files ---- */

@@ -44,7 +44,11 @@ void witness_sync_open(struct fs *fs)
 
 int witness_sync_ask(struct fs *fs)
 {
-	int fd = atomic_load(&fs->owes->sync_fd) - 1;
+	int fd = atomic_load(&fs->owes->sync_fd) - 1, none = 0, err;
 
-	return fd >= 0 && syncfs(fd) < 0 ? errno : 0;
+	err = fd >= 0 && syncfs(fd) < 0 ? errno : 0;
+	if (err)
+		atomic_compare_exchange_strong(&fs->shared->state->sync_error, &none, err);
+	atomic_store(&fs->ask_witness, false);
+	return err;
 }
