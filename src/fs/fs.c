@@ -294,8 +294,10 @@ void fs_destroy(struct fs *fs)
 	arena_destroy(fs->handles);
 	arena_destroy(fs->names);
 	arena_destroy(fs->nodes);
-	if (fs->shared)
+	if (fs->shared) {
+		witness_sync_close(fs);
 		atomic_store(&fs->shared->state->root_fd, 0);
+	}
 	if (fs->own_shared)
 		fs_shared_destroy(fs->shared);
 	cleanup_fd(&fs->config.source_fd);

@@ -112,23 +112,34 @@ static void resume_job(struct pool_job *job)
 	free(r);
 }
 
+/* Does not block. */
+static void start_file(struct fs *fs, struct file *f)
+{
+	/* opened again since its last close, or that was not over */
+	bool flush = f->node->rec->flush_owed && !atomic_load(&f->flushing);
+	struct file *own = flush ? file_find(fs, f->node) : NULL;
+
+	if (own)
+		unsafe_resumed_closed(fs, own);
+	if (fs->sweep)
+		sweep_schedule(fs->sweep, f);
+}
+
 int fs_resume(struct fs *fs)
 {
 	struct resuming *r = calloc(1, sizeof(*r));
 	int err = r ? fs_open_files(fs, &r->all) : -ENOMEM;
 
-	if (!err)
-		err = unsafe_start(fs->unsafe);
 	if (err) {
 		free(r);
 		return err;
 	}
 	private_dir_settle(fs->own);
-	for (size_t i = 0; fs->sweep && i < r->all.count; i++)
-		sweep_schedule(fs->sweep, r->all.files[i]);
+	for (size_t i = 0; i < r->all.count; i++)
+		start_file(fs, r->all.files[i]);
 	atomic_store(&fs->resuming, true);
 	r->fs = fs;
 	r->job = (struct pool_job){.run = resume_job, .lane = LANE_FLUSH};
 	pool_submit(fs->config.pool, &r->job);
-	return 0;
+	return unsafe_start(fs->unsafe);
 }

@@ -42,6 +42,13 @@ void witness_sync_open(struct fs *fs)
 		atomic_store(&fs->owes->sync_fd, fd + 1);
 }
 
+void witness_sync_close(struct fs *fs)
+{
+	int fd = atomic_exchange(&fs->owes->sync_fd, 0) - 1;
+
+	cleanup_fd(&fd);
+}
+
 int witness_sync_ask(struct fs *fs)
 {
 	int fd = atomic_load(&fs->owes->sync_fd) - 1, none = 0, err;

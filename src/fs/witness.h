@@ -27,6 +27,7 @@ int witness_withdraw(struct file *f);
 
 /* The same for the whole backing, whose errors syncfs(2) tells. */
 void witness_sync_open(struct fs *fs);
+void witness_sync_close(struct fs *fs);
 /* Once after a resume; 0 or a positive errno. Blocks as syncfs(2) after syncfs(2) does. */
 int witness_sync_ask(struct fs *fs);
 
