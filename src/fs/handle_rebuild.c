@@ -30,29 +30,6 @@ struct handle *handle_of_request(struct fs *fs, uint64_t id)
 	return NULL;
 }
 
-/* ---- the mode in force, which may be another one than the file should have ---- */
-
-void file_mode_record(struct file *f)
-{
-	struct node_record *r = f->node->rec;
-
-	atomic_store(&r->owes.barrier, f->owed);
-	__atomic_store_n(
-	    &r->mode, OWES_MODE | (uint32_t)f->mode.origin << 8 | switches_pack(f->mode.switches),
-	    __ATOMIC_RELEASE);
-}
-
-void file_mode_recall(struct file *f)
-{
-	const struct node_record *r = f->node->rec;
-
-	if (!(r->mode & OWES_MODE))
-		return;
-	f->mode = (struct file_mode){switches_unpack(r->mode & 0xff),
-				     (enum cachefs_origin)((r->mode & ~(uint32_t)OWES_MODE) >> 8)};
-	f->owed = atomic_load(&r->owes.barrier);
-}
-
 /* ---- files and handles ---- */
 
 /* FD: of one of its opens, for a file that cannot be found any more, as one without a name. */

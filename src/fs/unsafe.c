@@ -208,6 +208,7 @@ void unsafe_closed(struct fs *fs, struct file *f, struct handle *h, int *fd)
 	pthread_mutex_lock(&u->lock);
 	last = uncount(u, f, h);
 	if (last && c && c->file && !u->stop && u->waiting < CLOSED_MAX) {
+		handle_give_fd(h);
 		DL_APPEND(u->closed, c);
 		u->waiting++;
 		atomic_fetch_add(&f->flushing, 1);
