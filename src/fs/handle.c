@@ -67,6 +67,11 @@ void handle_publish(struct handle *h)
 	set_state(h, HANDLE_PUBLISHED);
 }
 
+void handle_give_fd(struct handle *h)
+{
+	__atomic_store_n(&h->rec->fd, 0, __ATOMIC_RELEASE);
+}
+
 /* A successor does not know it from here on, and closes what was its descriptor. */
 static void handle_unmake(struct fs *fs, struct handle *h)
 {

@@ -147,6 +147,11 @@ int handle_create_report(struct fs *fs, uint64_t id, struct report *r, int fd, p
 void handle_publish(struct handle *h);
 void handle_destroy(struct fs *fs, struct handle *h);
 /*
+ * Before somebody else gets H's descriptor, and closes it while H is still known: a successor must
+ * not take what has this number then for H's. What is owed to the file is recorded before.
+ */
+void handle_give_fd(struct handle *h);
+/*
  * The handle that the request that this thread executes made before, in a process that was killed,
  * for an open of ID (0: of whatever): it is to be answered from that. NULL: there is none.
  */

@@ -246,10 +246,11 @@ void unsafe_closed(struct fs *fs, struct file *f, struct handle *h, int *fd)
 	pthread_mutex_lock(&u->lock);
 	last = uncount(u, f, h);
 	if (last && c && c->file && !u->stop && u->waiting < CLOSED_MAX) {
+		f->node->rec->flush_owed = true;
+		handle_give_fd(h);
 		DL_APPEND(u->closed, c);
 		u->waiting++;
 		atomic_fetch_add(&f->flushing, 1);
-		f->node->rec->flush_owed = true;
 		*fd = -1;
 		c = NULL;
 		if (!u->pausing)

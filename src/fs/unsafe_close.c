@@ -16,24 +16,33 @@
 /* So much time at least is between two rounds of flushes, for more files to come together. */
 #define ROUND_NSEC UINT64_C(250000000)
 
-void unsafe_failed(struct unsafe *u, const struct concerned *c)
+static void count_failed(struct unsafe *u, const struct concerned *c)
 {
-	static const struct concerned all = {.kind = MARKER_MOUNT};
-	int err;
-
 	pthread_mutex_lock(&u->lock);
 	u->failed_files += c != NULL;
 	u->failed = u->failed || !c;
 	u->untold = u->untold || !c;
 	unsafe_note(u);
 	pthread_mutex_unlock(&u->lock);
-	err = marker_error(u->marker, c ? c : &all);
+}
+
+static void tell(struct unsafe *u, const struct concerned *c)
+{
+	static const struct concerned all = {.kind = MARKER_MOUNT};
+	int err = marker_error(u->marker, c ? c : &all);
+
 	if (err)
 		log_error("the crash marker could not be told of it: %s", strerror(-err));
 	pthread_mutex_lock(&u->lock);
 	u->untold = err || (u->untold && c); /* all of the mount is whatever there was, too */
 	unsafe_note(u);
 	pthread_mutex_unlock(&u->lock);
+}
+
+void unsafe_failed(struct unsafe *u, const struct concerned *c)
+{
+	count_failed(u, c);
+	tell(u, c);
 }
 
 /* Did who was killed come so far that the marker has it? */
@@ -60,8 +69,12 @@ static void flush_failed(struct closed *c, int err)
 		  "fails until cachefsctl trust",
 		  path, strerror(-err));
 	unsafe_concern(c->file->node, path, &concerned);
-	if (!node_set_error(c->fs, c->file->node, -err) || (c->again && !was_told(c)))
+	if (!node_set_error(c->fs, c->file->node, -err)) {
 		unsafe_failed(u, &concerned);
+	} else if (c->again && !was_told(c)) {
+		/* (whether it was counted is not known: the marker has it all the same) */
+		tell(u, &concerned);
+	}
 }
 
 /* ERR: of its flush, or 0. C is consumed. */
