@@ -46,12 +46,13 @@ int fs_trust(struct fs *fs, uint64_t dir, const char *name, uid_t uid)
 	if (n) {
 		struct file *f = n->rec->close_error ? file_find(fs, n) : NULL;
 
-		if (node_set_error(fs, n, 0))
-			unsafe_forgiven(fs);
 		if (f) { /* open still, or being flushed again */
-			atomic_store(&f->flush.error, 0);
+			flush_forgive(&f->flush);
 			file_put(fs, f);
 		}
+		/* last: if we are killed, who does it again knows by it that there is more to do */
+		if (node_set_error(fs, n, 0))
+			unsafe_forgiven(fs);
 		node_unref(fs, n);
 	}
 	return 0;
