@@ -121,7 +121,7 @@ static int rollback_once(struct fs *fs, int dir_fd, const char *name, int fd, bo
 	struct node_key was, now = key_of(fd);
 	int err;
 
-	if (once_before(0, &was) && was.ino && was.ino != now.ino)
+	if (once_before(0, &was) && was.ino && now.ino && was.ino != now.ino)
 		return rolled_back_before(fs, dir_fd, &was, fd, out);
 	err = check_closed(fs, n);
 	if (err)

@@ -359,6 +359,20 @@ Test(once, renames_that_failed)
 	resume();
 	cr_assert_eq(send_rename("none", "b", 0).error, -ENOENT);
 	nothing_is_left();
+	/* links of one file, of which the rename to the other would look done */
+	cr_assert_eq(link("a", "c"), 0);
+	e = entry_as_begun("a", "c");
+	e->state = JOURNAL_BEGUN;
+	resume();
+	cr_assert_eq(send_rename("a", "c", RENAME_NOREPLACE).error, -EEXIST);
+	nothing_is_left();
+	/* half an exchange is none of ours */
+	e = entry_as_begun("a", "b");
+	e->state = JOURNAL_BEGUN;
+	cr_assert_eq(rename("a", "b"), 0);
+	resume();
+	cr_assert_eq(send_rename("a", "b", RENAME_EXCHANGE).error, -ENOENT);
+	nothing_is_left();
 }
 
 /* ---- a backing without birth times, and without file handles ---- */
