@@ -29,13 +29,16 @@ int fs_opendir(struct fs *fs, uint64_t id, uint64_t *fh)
 
 	if (err || !n)
 		return err;
-	fd = fs_reopen(fs, p.fd, O_RDONLY | O_DIRECTORY);
-	if (fd < 0)
-		return fd;
-	err = handle_create_dir(fs, n, fd, &h);
-	if (!err)
-		*fh = handle_id(h);
-	return err;
+	h = handle_of_request(fs, id);
+	if (!h) {
+		fd = fs_reopen(fs, p.fd, O_RDONLY | O_DIRECTORY);
+		err = fd < 0 ? fd : handle_create_dir(fs, n, fd, &h);
+	}
+	if (err)
+		return err;
+	handle_publish(h);
+	*fh = handle_id(h);
+	return 0;
 }
 
 void fs_releasedir(struct fs *fs, uint64_t fh)

@@ -59,9 +59,12 @@ static int truncate_at_open(struct fs *fs, struct handle *h, bool kill_priv)
 	return err;
 }
 
+/* What the kernel is told of an open for which all is done. */
 static void opened(struct fs *fs, struct handle *h, struct fs_opened *o)
 {
 	struct plan plan = handle_plan(h);
+
+	handle_publish(h);
 
 	*o = (struct fs_opened){.fh = handle_id(h),
 				.direct_io = plan.fopen_direct_io,
@@ -102,6 +105,11 @@ int fs_open(struct fs *fs, uint64_t id, int flags, bool kill_priv, const struct 
 
 	if (err || !n)
 		return err;
+	h = handle_of_request(fs, id);
+	if (h) {
+		opened(fs, h, o);
+		return 0;
+	}
 	if (n->rec->type != S_IFREG) /* the kernel opens devices and pipes by itself */
 		return n->rec->type == S_IFDIR ? -EISDIR : -EOPNOTSUPP;
 	err = unsafe_check(fs, n);
@@ -183,27 +191,51 @@ static int finish_create(struct fs *fs, struct node *parent, const char *name, i
 	return 0;
 }
 
+static int create_at(struct fs *fs, struct node *parent, int dir_fd, const char *name, int flags,
+		     mode_t mode, const struct fs_caller *c, struct fs_entry *e,
+		     struct fs_opened *o)
+{
+	/* a new file is readable by who made it, whatever its mode */
+	int fl = (backing_flags(flags) & ~O_ACCMODE) | O_RDWR;
+	int fd = open_new(fs, dir_fd, name, fl | O_CREAT | O_EXCL, mode, c);
+	bool truncate = fd == -EEXIST && flags & O_TRUNC;
+
+	if (fd == -EEXIST && !(flags & O_EXCL))
+		fd = open_existing(fs, dir_fd, name, backing_flags(flags) | (flags & O_TRUNC), c);
+	return fd < 0 ? fd : finish_create(fs, parent, name, fd, flags, c, truncate, e, o);
+}
+
+/*
+ * The request was executed before, and its answer never sent: H is its handle, and the lookup was
+ * counted. 0, 1: it was not, or a negative errno.
+ */
+static int create_again(struct fs *fs, struct fs_entry *e, struct fs_opened *o)
+{
+	struct handle *h = handle_of_request(fs, 0);
+	int err = h && h->file ? fs_statx_fd(h->fd, &e->st) : 1;
+
+	if (err)
+		return err;
+	fs_fix_ino(fs, &e->st);
+	e->id = node_id(h->file->node);
+	opened(fs, h, o);
+	return 0;
+}
+
 int fs_create_file(struct fs *fs, uint64_t parent, const char *name, int flags, mode_t mode,
 		   const struct fs_caller *c, struct fs_entry *e, struct fs_opened *o)
 {
 	_cleanup_path_ struct path_fd dir = PATH_FD_NONE;
 	struct node *p = node_get(fs, parent);
-	bool truncate;
 	int err = p ? path_fd_get(fs, p, &dir) : report_or_stale(parent, -EPERM);
-	/* a new file is readable by who made it, whatever its mode */
-	int fl = (backing_flags(flags) & ~O_ACCMODE) | O_RDWR, fd;
 
 	if (!err && fs_private_name(fs, p, name))
 		err = -EPERM;
 	if (err)
 		return err;
-	fd = open_new(fs, dir.fd, name, fl | O_CREAT | O_EXCL, mode, c);
-	truncate = fd == -EEXIST && flags & O_TRUNC;
-	if (fd == -EEXIST && !(flags & O_EXCL))
-		fd = open_existing(fs, dir.fd, name, backing_flags(flags) | (flags & O_TRUNC), c);
-	if (fd < 0)
-		return fd;
-	err = finish_create(fs, p, name, fd, flags, c, truncate, e, o);
+	err = create_again(fs, e, o);
+	if (err > 0)
+		err = create_at(fs, p, dir.fd, name, flags, mode, c, e, o);
 	if (err)
 		return err;
 	err = fs_sync_dir(fs, dir.fd, fs_names_sync(fs, node_get(fs, e->id)));
@@ -222,7 +254,9 @@ int fs_tmpfile(struct fs *fs, uint64_t parent, int flags, mode_t mode, const str
 	int err = p ? path_fd_get(fs, p, &dir) : report_or_stale(parent, -EPERM);
 	int fl = (backing_flags(flags) & ~O_ACCMODE) | O_RDWR | O_TMPFILE | (flags & O_EXCL), fd;
 
-	if (err)
+	if (!err)
+		err = create_again(fs, e, o);
+	if (err <= 0)
 		return err;
 	fd = open_new(fs, dir.fd, ".", fl, mode, c);
 	return fd < 0 ? fd : finish_create(fs, NULL, NULL, fd, flags, c, false, e, o);

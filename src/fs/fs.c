@@ -11,8 +11,6 @@
 #include "fs/sweep.h"
 #include "supervisor/arena.h"
 
-#define NODES_MAX (1u << 24)
-#define HANDLES_MAX (1u << 20)
 #define PATH_FDS_MAX 32768u
 
 struct switches fs_switches(struct fs *fs)
@@ -108,18 +106,78 @@ static uint32_t fd_budget(void)
 	return (uint32_t)MIN(r.rlim_cur / 2, PATH_FDS_MAX);
 }
 
+/* The readable one outlives us: it has been told of errors that another would not be told of. */
+static int open_root(struct fs *fs)
+{
+	atomic_int *recorded = &fs->shared->state->root_fd;
+	int fd = fs->config.resumed ? atomic_load(recorded) - 1 : -1;
+
+	if (fd < 0)
+		fd = fs_reopen(fs, fs->config.source_fd, O_RDONLY | O_DIRECTORY);
+	if (fd < 0)
+		return fd;
+	fs->root_fd = fd;
+	atomic_store(recorded, fd + 1);
+	return 0;
+}
+
+static bool node_in_use(void *record)
+{
+	return node_record_in_use(record);
+}
+
+static bool handle_published(void *record)
+{
+	struct handle_record *r = record;
+
+	if (handle_record_published(r))
+		return true;
+	r->state = HANDLE_FREE; /* its open comes again, and is another one */
+	return false;
+}
+
+/* Names are in use as far as nodes lead to them: nodes_rebuild(). */
+static int make_arenas(struct fs *fs)
+{
+	struct fs_shared *s = fs->config.shared;
+	bool resumed = fs->config.resumed;
+	int err = 0;
+
+	if (!s) {
+		err = fs_shared_create(&s);
+		fs->own_shared = !err;
+	}
+	fs->shared = s;
+	if (!err)
+		err = arena_create(s->nodes, sizeof(struct node), resumed ? node_in_use : NULL,
+				   &fs->nodes);
+	if (!err)
+		err = arena_create(s->names, 0, NULL, &fs->names);
+	if (!err)
+		err = arena_create(s->handles, sizeof(struct handle),
+				   resumed ? handle_published : NULL, &fs->handles);
+	return err;
+}
+
 static int fs_open_root(struct fs *fs)
 {
-	int fd = fs->config.source_fd;
+	int err;
 
 	fs->proc_fd = sysret(open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC));
 	if (fs->proc_fd < 0)
 		return fs->proc_fd;
-	fs->root_fd = fs_reopen(fs, fd, O_RDONLY | O_DIRECTORY);
-	if (fs->root_fd < 0)
-		return fs->root_fd;
-	fs->config.source_fd = -1;
-	return node_root_create(fs, fd);
+	err = open_root(fs);
+	if (err)
+		return err;
+	if (!fs->config.resumed)
+		return node_root_create(fs, steal_fd(&fs->config.source_fd));
+	atomic_store(&fs->written, true);
+	err = nodes_rebuild(fs, steal_fd(&fs->config.source_fd));
+	if (!err)
+		err = handles_rebuild(fs);
+	if (!err)
+		nodes_rebuild_end(fs);
+	return err;
 }
 
 /* What an earlier mount left is cleared, and what kernel-path=always needs is taken. */
@@ -146,6 +204,8 @@ int fs_create(const struct fs_config *config, struct fs **out)
 	fs->fds.budget = fd_budget();
 	pthread_mutex_init(&fs->fds.lock, NULL);
 	pthread_mutex_init(&fs->tree, NULL);
+	pthread_mutex_init(&fs->backing_lock, NULL);
+	node_table_init(fs);
 	reports_init(fs);
 	pthread_mutex_init(&fs->rules_lock, NULL);
 	iolock_init(&fs->changes);
@@ -157,11 +217,7 @@ int fs_create(const struct fs_config *config, struct fs **out)
 	fs->limits = config->limits;
 	err = budget_create(&fs->budget, config->pool, config->caps.cachestat);
 	if (!err)
-		err = arena_create("cachefs-nodes", NODES_MAX, sizeof(struct node_record),
-				   sizeof(struct node), &fs->nodes);
-	if (!err)
-		err = arena_create("cachefs-handles", HANDLES_MAX, sizeof(struct handle_record),
-				   sizeof(struct handle), &fs->handles);
+		err = make_arenas(fs);
 	if (!err)
 		err = fs_open_root(fs);
 	if (!err)
@@ -172,8 +228,12 @@ int fs_create(const struct fs_config *config, struct fs **out)
 		err = checkpointer_create(fs, config->checkpoint, &fs->checkpointer);
 	if (!err)
 		err = unsafe_create(fs, &fs->unsafe);
+	if (!err && config->resumed)
+		err = handles_resume(fs);
 	if (!err && config->page_timeout >= 0)
 		err = sweep_create(fs, config->page_timeout, &fs->sweep);
+	if (err && config->resumed)
+		return err; /* another process may do better: what was recorded stays */
 	if (err) {
 		fs_destroy(fs);
 		return err;
@@ -185,11 +245,11 @@ int fs_create(const struct fs_config *config, struct fs **out)
 /* Handles whose RELEASE never came, as after an unmount. */
 static void release_handles(struct fs *fs)
 {
-	for (uint32_t i = 1; fs->handles && arena_used(fs->handles) && i < HANDLES_MAX; i++) {
-		struct handle_record *r = arena_record(fs->handles, i);
+	uint32_t next;
 
-		if (r->in_use)
-			handle_destroy(fs, arena_private(fs->handles, i));
+	for (uint32_t i = arena_next(fs->handles, 0); i; i = next) {
+		next = arena_next(fs->handles, i);
+		handle_destroy(fs, arena_private(fs->handles, i));
 	}
 }
 
@@ -200,7 +260,8 @@ void fs_destroy(struct fs *fs)
 	sweep_destroy(fs->sweep);
 	unsafe_stop(fs->unsafe);
 	fs->ending = true;
-	release_handles(fs);
+	if (fs->handles)
+		release_handles(fs);
 	unsafe_destroy(fs->unsafe);
 	checkpointer_destroy(fs->checkpointer);
 	fs->unsafe = NULL;
@@ -211,13 +272,19 @@ void fs_destroy(struct fs *fs)
 	if (fs->nodes)
 		node_table_destroy(fs);
 	arena_destroy(fs->handles);
+	arena_destroy(fs->names);
 	arena_destroy(fs->nodes);
+	if (fs->shared)
+		atomic_store(&fs->shared->state->root_fd, 0);
+	if (fs->own_shared)
+		fs_shared_destroy(fs->shared);
 	cleanup_fd(&fs->config.source_fd);
 	cleanup_fd(&fs->root_fd);
 	cleanup_fd(&fs->proc_fd);
 	iolock_destroy(&fs->sync_attr_turn);
 	iolock_destroy(&fs->changes);
 	pthread_mutex_destroy(&fs->rules_lock);
+	pthread_mutex_destroy(&fs->backing_lock);
 	pthread_mutex_destroy(&fs->tree);
 	pthread_mutex_destroy(&fs->fds.lock);
 	free(fs);
@@ -248,10 +315,11 @@ int fs_flush_all(struct fs *fs)
 
 int fs_sync_backing(struct fs *fs)
 {
+	atomic_int *first = &fs->shared->state->sync_error;
 	int none = 0, err = -sysret(syncfs(fs->root_fd));
 
 	/* reported once per descriptor by the kernel, and never forgotten by us */
 	if (err)
-		atomic_compare_exchange_strong(&fs->sync_error, &none, err);
-	return -atomic_load(&fs->sync_error);
+		atomic_compare_exchange_strong(first, &none, err);
+	return -atomic_load(first);
 }

@@ -52,7 +52,7 @@ struct fs_config {
 	struct capabilities caps;
 	const struct engine *engine;
 	struct pool *pool;
-	/* What outlives this process; borrowed until fs_destroy() has returned. */
+	/* What outlives this process; borrowed until fs_destroy() has returned. NULL: nothing. */
 	struct fs_shared *shared;
 	bool resumed;	 /* another process served before, and left its records there */
 	bool read_only;	 /* nobody writes through this mount */
@@ -103,6 +103,10 @@ struct fs_opened {
 	int backing_id; /* > 0: the open is on, or beside, the kernel path */
 };
 
+/*
+ * 0 or a negative errno. A process that resumed and gets an error must end: what it was to follow
+ * is still recorded.
+ */
 int fs_create(const struct fs_config *config, struct fs **out);
 /* Everything closed and freed; no request may be running. */
 void fs_destroy(struct fs *fs);
@@ -162,6 +166,7 @@ struct fs_mode_change {
 	bool persist;	 /* the one stored with the file, else the one of run time */
 	bool in_force;	 /* persist: one of run time goes, so that this one holds */
 	bool pending_ok; /* as in cachefs.h; a stored one may always be */
+	bool again;	 /* clear: the request came again, and has cleared it before */
 	int xattr_flags; /* persist: XATTR_CREATE, XATTR_REPLACE */
 	uid_t uid;	 /* who asks */
 };

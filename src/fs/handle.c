@@ -9,6 +9,7 @@
 #include "durability/checkpoint_ranges.h"
 #include "engine/bounce.h"
 #include "fs/internal.h"
+#include "fs/once.h"
 #include "supervisor/arena.h"
 
 struct handle *handle_get(struct fs *fs, uint64_t fh)
@@ -16,7 +17,7 @@ struct handle *handle_get(struct fs *fs, uint64_t fh)
 	uint32_t index = (uint32_t)fh, generation = (uint32_t)(fh >> 32);
 	struct handle_record *r = arena_record(fs->handles, index);
 
-	if (!index || !r || !r->in_use || r->generation != generation)
+	if (!index || !r || handle_record_state(r) == HANDLE_FREE || r->generation != generation)
 		return NULL;
 	return arena_private(fs->handles, index);
 }
@@ -26,8 +27,14 @@ uint64_t handle_id(const struct handle *h)
 	return h->index | (uint64_t)h->rec->generation << 32;
 }
 
-static struct handle *handle_new(struct fs *fs, struct node *n, int fd, int client_flags)
+static void set_state(struct handle *h, enum handle_state state)
 {
+	__atomic_store_n(&h->rec->state, (uint8_t)state, __ATOMIC_RELEASE);
+}
+
+static struct handle *handle_new(struct fs *fs, uint64_t node, int fd, int client_flags)
+{
+	const struct once *once = fs_once();
 	uint32_t index = arena_alloc(fs->handles);
 	struct handle *h;
 
@@ -39,35 +46,50 @@ static struct handle *handle_new(struct fs *fs, struct node *n, int fd, int clie
 	h->fd = fd;
 	h->can_read = (client_flags & O_ACCMODE) != O_WRONLY;
 	h->can_write = (client_flags & O_ACCMODE) != O_RDONLY;
-	h->rec->node = node_id(n);
+	h->rec->node = node;
+	h->rec->unique = once ? once->unique : 0;
+	h->rec->fd = fd + 1;
 	h->rec->client_flags = client_flags;
-	h->rec->generation = atomic_fetch_add(&fs->generation, 1) + 1;
-	h->rec->in_use = 1;
+	h->rec->generation = atomic_fetch_add(&fs->shared->state->generation, 1) + 1;
+	set_state(h, HANDLE_MADE);
 	return h;
 }
 
+void handle_publish(struct handle *h)
+{
+	if (h->file) {
+		struct plan plan = handle_plan(h);
+
+		h->rec->kernel = plan.kernel;
+		h->rec->fopen_direct_io = plan.fopen_direct_io;
+		h->rec->backing_id = h->backing_id;
+	}
+	set_state(h, HANDLE_PUBLISHED);
+}
+
+/* A successor does not know it from here on, and closes what was its descriptor. */
 static void handle_unmake(struct fs *fs, struct handle *h)
 {
-	h->rec->in_use = 0;
+	set_state(h, HANDLE_FREE);
+	cleanup_fd(&h->fd);
 	arena_free(fs->handles, h->index);
 }
 
 int handle_create_dir(struct fs *fs, struct node *n, int fd, struct handle **out)
 {
-	*out = handle_new(fs, n, fd, O_RDONLY);
+	*out = handle_new(fs, node_id(n), fd, O_RDONLY);
 	if (*out)
 		return 0;
 	close(fd);
 	return -ENFILE;
 }
 
-int handle_create_report(struct fs *fs, uint64_t id, struct report *r, pid_t pid,
+int handle_create_report(struct fs *fs, uint64_t id, struct report *r, int fd, pid_t pid,
 			 struct handle **out)
 {
-	*out = handle_new(fs, fs->root, -1, O_RDONLY);
+	*out = handle_new(fs, id, fd, O_RDONLY);
 	if (!*out)
 		return -ENFILE;
-	(*out)->rec->node = id;
 	(*out)->rec->pid = pid;
 	(*out)->report = r;
 	return 0;
@@ -113,11 +135,13 @@ int file_sync_update(struct fs *fs, struct file *f)
 
 		err = fd < 0 ? fd : sync_attr_set(s, fd, name);
 		f->sync_attr = err == 0; /* 1: the file's own, and stays */
+		f->node->rec->sync_attr = f->sync_attr ? OWES_ATTR_SET : OWES_ATTR_NONE;
 	} else if (!needed && f->sync_attr) {
 		_cleanup_fd_ int fd = fs_reopen(fs, f->path.fd, O_RDONLY);
 
 		err = fd < 0 ? fd : sync_attr_clear(s, fd, name);
 		f->sync_attr = false;
+		f->node->rec->sync_attr = OWES_ATTR_NONE;
 		if (err)
 			log_warn("the sync attribute of inode %llu could not be removed: %s; the "
 				 "next mount will try again",
@@ -138,7 +162,7 @@ static int file_sync_changed(struct fs *fs, struct file *f)
 	return err;
 }
 
-static struct file *file_new(struct fs *fs, struct node *n)
+struct file *file_new(struct fs *fs, struct node *n)
 {
 	struct file *f = calloc(1, sizeof(*f));
 
@@ -153,8 +177,8 @@ static struct file *file_new(struct fs *fs, struct node *n)
 	f->opens = 1;
 	f->mode = f->wanted = fs_mode_of(fs, n);
 	atomic_init(&f->direct, f->mode.switches.direct);
-	if (n->close_error)
-		flush_latch(&f->flush, -n->close_error);
+	if (n->rec->close_error)
+		flush_latch(&f->flush, -n->rec->close_error);
 	fs_limits_of(fs, n, &f->limits);
 	file_dio_init(fs, f);
 	iolock_init(&f->range);
@@ -165,9 +189,10 @@ static struct file *file_new(struct fs *fs, struct node *n)
 /* The kernel has no open of F; the next one decides anew whether it is on the kernel path. */
 static void backing_forget(struct fs *fs, struct file *f)
 {
+	/* not recorded any more once it is closed: closing it twice does no harm */
 	if (f->backing_id > 0)
 		fs->config.backing_close(fs->config.backing_arg, f->backing_id);
-	f->backing_id = 0;
+	f->backing_id = f->node->rec->backing_id = 0;
 }
 
 static void file_free(struct fs *fs, struct file *f)
@@ -212,6 +237,8 @@ static struct file *file_publish(struct fs *fs, struct node *n, struct file *fre
 	} else if (epoch == atomic_load(&fs->mode_epoch)) {
 		n->file = f = fresh;
 		n->refs++; /* a file keeps its node */
+		n->rec->error = 0;
+		file_mode_record(f);
 	}
 	pthread_mutex_unlock(&s->lock);
 	if (f != fresh)
@@ -245,6 +272,7 @@ void file_put(struct fs *fs, struct file *f)
 	last = --f->opens == 0;
 	if (last) {
 		n->file = NULL;
+		n->rec->mode = 0;
 		stats_retire(&f->stats); /* with the lock: a sum over all has it once (status.c) */
 	}
 	pthread_mutex_unlock(&s->lock);
@@ -255,11 +283,29 @@ void file_put(struct fs *fs, struct file *f)
 }
 
 /*
+ * One at a time, so that a registration that a kill has left without a record has an id behind the
+ * newest one that was recorded (backing_ids_resume()). The ioctl does no I/O.
+ */
+static int backing_register(struct fs *fs, int fd, struct node_record *r)
+{
+	int id;
+
+	pthread_mutex_lock(&fs->backing_lock);
+	id = fs->config.backing_open(fs->config.backing_arg, fd);
+	if (id > 0) {
+		__atomic_store_n(&r->backing_id, id, __ATOMIC_RELEASE);
+		atomic_store(&fs->shared->state->last_backing_id, id);
+	}
+	pthread_mutex_unlock(&fs->backing_lock);
+	return id;
+}
+
+/*
  * The kernel keeps the credentials of this call for all that it will do with the file. Without
  * CAP_FSETID among them suid and sgid fall at any write, root's included; so files that have them
  * now stay with the daemon, which tells writers apart.
  */
-static int backing_open(struct fs *fs, int fd, uid_t uid)
+static int backing_open(struct fs *fs, struct node *n, int fd, uid_t uid)
 {
 	struct stat st;
 	int id;
@@ -268,7 +314,7 @@ static int backing_open(struct fs *fs, int fd, uid_t uid)
 		return -EOPNOTSUPP;
 	fs_thread_allocator(fs, uid);
 	cap_thread_fsetid(false);
-	id = fs->config.backing_open(fs->config.backing_arg, fd);
+	id = backing_register(fs, fd, n->rec);
 	fs_thread_allocator(fs, 0);
 	if (id < 0)
 		log_debug("a file is served by the daemon: the kernel path refused it: %s",
@@ -285,8 +331,11 @@ static struct plan file_plan(struct fs *fs, struct file *f, struct handle *h, ui
 	struct plan plan = file_plan_open(fs, f, f->mode.switches, h->rec->client_flags);
 
 	if (!f->backing_id) {
-		f->backing_id = plan.backing_id ? backing_open(fs, h->fd, uid) : -EOPNOTSUPP;
+		f->backing_id =
+		    plan.backing_id ? backing_open(fs, f->node, h->fd, uid) : -EOPNOTSUPP;
 		f->kernel_refused = plan.backing_id && f->backing_id < 0;
+		f->node->rec->backing_id = f->backing_id;
+		f->node->rec->kernel_refused = f->kernel_refused;
 	}
 	if (plan.kernel && f->backing_id <= 0) {
 		plan.kernel = plan.kernel_sync = false;
@@ -367,7 +416,7 @@ int handle_create_file(struct fs *fs, struct node *n, int fd, int client_flags, 
 {
 	bool first;
 	struct file *f = file_get(fs, n, &first);
-	struct handle *h = f ? handle_new(fs, n, fd, client_flags) : NULL;
+	struct handle *h = f ? handle_new(fs, node_id(n), fd, client_flags) : NULL;
 	int err;
 
 	if (!h) {
@@ -383,7 +432,6 @@ int handle_create_file(struct fs *fs, struct node *n, int fd, int client_flags, 
 		if (err == -EOPNOTSUPP)
 			warn_no_direct(n);
 		handle_unmake(fs, h);
-		close(fd);
 		file_put(fs, f);
 		return err;
 	}
@@ -435,7 +483,6 @@ void handle_destroy(struct fs *fs, struct handle *h)
 			file_limits_apply(fs, f);
 	}
 	report_free(h->report);
-	cleanup_fd(&h->fd);
 	handle_unmake(fs, h);
 	if (!f)
 		return;

@@ -74,13 +74,36 @@ struct file {
 	uint32_t dio_offset, dio_mem; /* alignment of direct I/O, bytes */
 };
 
+enum handle_state {
+	HANDLE_FREE,
+	HANDLE_MADE, /* not told to the kernel: a successor closes it, and the open comes again */
+	HANDLE_PUBLISHED /* perhaps told to the kernel */
+};
+
+/* What is known of an open that outlives the process (fs/shared.h). */
 struct handle_record {
-	uint64_t node; /* id */
+	uint64_t node;	 /* id; or that of a report */
+	uint64_t unique; /* of the request that made it, 0: not known. once.h */
 	uint32_t generation;
 	int32_t client_flags;
 	int32_t pid; /* of who opened it; 0: not in our pid namespace */
-	uint32_t in_use;
+	int32_t fd;  /* + 1. A report's is a memfd with its text */
+	/* As told to the kernel */
+	int32_t backing_id; /* or 0 */
+	uint8_t kernel, fopen_direct_io;
+	uint8_t state;	 /* enum handle_state */
+	uint32_t unsafe; /* may leave data unflushed, as the marker says; fs->unsafe's lock */
 };
+
+static inline enum handle_state handle_record_state(const struct handle_record *r)
+{
+	return (enum handle_state)__atomic_load_n(&r->state, __ATOMIC_ACQUIRE);
+}
+
+static inline bool handle_record_published(const struct handle_record *r)
+{
+	return handle_record_state(r) == HANDLE_PUBLISHED;
+}
 
 struct handle {
 	struct handle_record *rec;
@@ -113,10 +136,28 @@ int handle_create_dir(struct fs *fs, struct node *n, int fd, struct handle **out
  */
 int handle_create_file(struct fs *fs, struct node *n, int fd, int client_flags, struct opener by,
 		       struct handle **out);
-/* Takes ownership of R on success. ID: the report's. */
-int handle_create_report(struct fs *fs, uint64_t id, struct report *r, pid_t pid,
+/* Takes ownership of R, and of FD (or -1), on success. ID: the report's. */
+int handle_create_report(struct fs *fs, uint64_t id, struct report *r, int fd, pid_t pid,
 			 struct handle **out);
+/*
+ * All that the open needs is done, and it will be answered: from now on a successor has the handle,
+ * also for the same request when that comes again.
+ */
+void handle_publish(struct handle *h);
 void handle_destroy(struct fs *fs, struct handle *h);
+/*
+ * The handle that the request that this thread executes made before, in a process that was killed,
+ * for an open of ID (0: of whatever): it is to be answered from that. NULL: there is none.
+ */
+struct handle *handle_of_request(struct fs *fs, uint64_t id);
+
+/*
+ * The handles that an earlier process left, with their files, as the kernel was told. After
+ * nodes_rebuild(); no other thread is there yet. 0 or a negative errno.
+ */
+int handles_rebuild(struct fs *fs);
+/* What of them needs the rest of the fs. 0 or a negative errno. */
+int handles_resume(struct fs *fs);
 
 /* The plan of an open file's handle as it is now, without a claim on the file. Any thread. */
 struct plan handle_plan(struct handle *h);
@@ -138,6 +179,14 @@ int file_sync_update(struct fs *fs, struct file *f);
 int file_update(struct fs *fs, struct file *f, bool *switched);
 /* As file_update(), but what was written before is flushed later. Takes over one open of F. */
 void file_update_soon(struct fs *fs, struct file *f);
+
+/* With F->lock held, or of an F that nobody else knows: a successor has F->mode and F->owed. */
+void file_mode_record(struct file *f);
+/* The same from the record, if it has one: the modes of F are left alone otherwise. */
+void file_mode_recall(struct file *f);
+/* For handle_rebuild.c: N's, with one open, that nobody knows of. NULL: no memory, no descriptor.
+ */
+struct file *file_new(struct fs *fs, struct node *n);
 
 /* The node's open file with one open more that file_put() gives back, or NULL when it is closed. */
 struct file *file_find(struct fs *fs, struct node *n);

@@ -16,12 +16,15 @@
 #include "fs/node.h"
 #include "fs/unsafe.h"
 #include "fs/report.h"
+#include "fs/shared.h"
 
 #define STATX_WANTED (STATX_BASIC_STATS | STATX_BTIME)
 
 struct fs {
 	struct fs_config config;
-	struct arena *nodes, *handles;
+	struct fs_shared *shared; /* config.shared, or our own (OWN_SHARED) */
+	bool own_shared;
+	struct arena *nodes, *names, *handles;
 	struct node_shard shards[NODE_SHARDS];
 	struct node_fds fds;
 	struct private_dir *own; /* the one of this process for the backing directory */
@@ -45,11 +48,10 @@ struct fs {
 	int root_fd; /* readable, for file handles, syncfs(2) and statfs(2) */
 	int proc_fd; /* /proc/self/fd */
 	uint64_t root_dev;
-	atomic_uint generation;
+	pthread_mutex_t backing_lock; /* one registration of the kernel path at a time */
 	/* Switches of the mount, packed (switches_pack()) so that they change at once. */
 	atomic_uint switches;
-	atomic_bool written;   /* something may have to be flushed at the end; never cleared */
-	atomic_int sync_error; /* errno of the first syncfs(2) of the backing that failed, or 0 */
+	atomic_bool written; /* something may have to be flushed at the end; never cleared */
 };
 
 /* Opens the file that PATH_FD is open on, with FLAGS. A descriptor or a negative errno. */
@@ -74,6 +76,10 @@ bool file_holds_writers(const struct file *f);
 /* The plan for one more open of F. With F->lock held. */
 struct plan file_plan_open(const struct fs *fs, const struct file *f, struct switches sw,
 			   int client_flags);
+
+/* switch.c: the plan of an open H of F in another mode; what the kernel was told stays. */
+struct plan handle_replan(const struct fs *fs, const struct file *f, struct switches sw,
+			  const struct handle *h);
 
 /* The plan for one more open of a file with switches SW. */
 struct plan fs_plan(const struct fs *fs, struct switches sw, int client_flags);

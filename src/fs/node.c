@@ -12,16 +12,16 @@ static uint64_t key_hash(const struct node_key *k)
 	return (k->ino ^ k->dev * 0x9e3779b97f4a7c15ULL) * 0xbf58476d1ce4e5b9ULL;
 }
 
-static struct node_shard *shard_of(struct fs *fs, const struct node_key *k)
+struct node_shard *node_shard_of(struct fs *fs, const struct node_key *k)
 {
 	return &fs->shards[key_hash(k) >> 60];
 }
 
-_Static_assert(NODE_SHARDS == 16, "shard_of() takes four bits");
+_Static_assert(NODE_SHARDS == 16, "node_shard_of() takes four bits");
 
 struct node_shard *node_shard(struct fs *fs, const struct node *n)
 {
-	return shard_of(fs, &n->key);
+	return node_shard_of(fs, &n->key);
 }
 
 uint64_t node_id(const struct node *n)
@@ -40,7 +40,7 @@ struct node *node_get(struct fs *fs, uint64_t id)
 	uint32_t index = (uint32_t)id, generation = (uint32_t)(id >> 32);
 	struct node_record *r = arena_record(fs->nodes, index);
 
-	if (!index || !r || !r->in_use || r->generation != generation)
+	if (!index || !r || !node_record_in_use(r) || r->generation != generation)
 		return NULL;
 	return arena_private(fs->nodes, index);
 }
@@ -91,19 +91,26 @@ static struct node *node_new(struct fs *fs, const struct node_record *r)
 	n->key = (struct node_key){r->dev, r->ino};
 	*n->rec = *r;
 	if (index != NODE_ROOT_ID)
-		n->rec->generation = atomic_fetch_add(&fs->generation, 1) + 1;
+		n->rec->generation = atomic_fetch_add(&fs->shared->state->generation, 1) + 1;
 	return n;
 }
 
+/* A successor knows N from here on, or does not. */
+static void set_in_use(struct node *n, bool in_use)
+{
+	__atomic_store_n(&n->rec->in_use, in_use, __ATOMIC_RELEASE);
+}
+
 /* No reference is left and the hash does not know N: nobody else can. */
-static void node_free(struct fs *fs, struct node *n)
+void node_free(struct fs *fs, struct node *n)
 {
 	struct node *parent = n->parent;
 
+	set_in_use(n, false);
 	path_fd_drop(fs, n);
 	node_names_free(fs, n->others);
+	name_record_free(fs, n->name_rec);
 	free(n->name);
-	n->rec->in_use = 0;
 	arena_free(fs->nodes, n->index);
 	if (parent)
 		node_unref(fs, parent);
@@ -152,9 +159,9 @@ void node_ref(struct fs *fs, struct node *n)
  * known, but only while a name leads to it. Else whoever may set modes could keep any number of
  * deleted files.
  */
-static void pin_or_not(struct node *n)
+void node_pin_or_not(struct node *n)
 {
-	bool pinned = (n->rec->runtime || n->close_error) && !n->unlinked;
+	bool pinned = (n->rec->runtime || n->rec->close_error) && !n->rec->unlinked;
 
 	n->refs += pinned;
 	n->refs -= n->pinned;
@@ -168,9 +175,9 @@ int node_set_error(struct fs *fs, struct node *n, int error)
 
 	node_ref(fs, n);
 	pthread_mutex_lock(&s->lock);
-	before = n->close_error;
-	n->close_error = error;
-	pin_or_not(n);
+	before = n->rec->close_error;
+	n->rec->close_error = error;
+	node_pin_or_not(n);
 	pthread_mutex_unlock(&s->lock);
 	node_unref(fs, n);
 	return before;
@@ -183,7 +190,7 @@ void node_set_runtime(struct fs *fs, struct node *n, uint8_t runtime)
 	node_ref(fs, n);
 	pthread_mutex_lock(&s->lock);
 	__atomic_store_n(&n->rec->runtime, runtime, __ATOMIC_RELEASE); /* fs_mode_of() reads it */
-	pin_or_not(n);
+	node_pin_or_not(n);
 	pthread_mutex_unlock(&s->lock);
 	node_unref(fs, n);
 }
@@ -194,8 +201,8 @@ void node_unlinked(struct fs *fs, struct node *n)
 
 	node_ref(fs, n);
 	pthread_mutex_lock(&s->lock);
-	n->unlinked = true;
-	pin_or_not(n);
+	n->rec->unlinked = true;
+	node_pin_or_not(n);
 	pthread_mutex_unlock(&s->lock);
 	node_unref(fs, n);
 }
@@ -214,7 +221,7 @@ static struct node *shard_get(struct fs *fs, struct node_shard *s, const struct 
 	if (n && !same_file(n->rec, r)) {
 		HASH_DEL(s->hash, n); /* its file is gone; the kernel will forget it */
 		n->hashed = false;
-		n->unlinked = true;
+		n->rec->unlinked = true;
 		if (n->pinned)
 			*stale = n;
 		n->pinned = false;
@@ -226,7 +233,7 @@ static struct node *shard_get(struct fs *fs, struct node_shard *s, const struct 
 			return NULL;
 		HASH_ADD(hh, s->hash, key, sizeof(n->key), n);
 		n->hashed = true;
-		n->rec->in_use = 1;
+		set_in_use(n, true);
 	}
 	n->refs++;
 	return n;
@@ -236,7 +243,7 @@ struct node *node_lookup(struct fs *fs, struct node *parent, const char *name, i
 			 const struct statx *st)
 {
 	struct node_key key = key_from(st);
-	struct node_shard *s = shard_of(fs, &key);
+	struct node_shard *s = node_shard_of(fs, &key);
 	struct node_record r = {0};
 	struct node *n, *stale = NULL;
 
@@ -245,8 +252,9 @@ struct node *node_lookup(struct fs *fs, struct node *parent, const char *name, i
 	n = shard_get(fs, s, &r, &stale);
 	if (n) {
 		n->rec->nlookup++;
-		n->unlinked = S_ISREG(st->stx_mode) && !st->stx_nlink; /* O_TMPFILE, until linked */
-		pin_or_not(n);
+		n->rec->unlinked =
+		    S_ISREG(st->stx_mode) && !st->stx_nlink; /* O_TMPFILE, until linked */
+		node_pin_or_not(n);
 	}
 	pthread_mutex_unlock(&s->lock);
 	if (stale)
@@ -261,28 +269,33 @@ struct node *node_lookup(struct fs *fs, struct node *parent, const char *name, i
 	return n;
 }
 
-struct node *node_find(struct fs *fs, int parent_fd, const char *name)
+struct node *node_find_key(struct fs *fs, const struct node_key *key)
 {
-	struct node_key key;
-	struct node_shard *s;
-	struct statx st;
+	struct node_shard *s = node_shard_of(fs, key);
 	struct node *n;
 
-	if (statx(parent_fd, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, &st) < 0)
-		return NULL;
-	key = key_from(&st);
-	s = shard_of(fs, &key);
 	pthread_mutex_lock(&s->lock);
-	HASH_FIND(hh, s->hash, &key, sizeof(key), n);
+	HASH_FIND(hh, s->hash, key, sizeof(*key), n);
 	if (n)
 		n->refs++;
 	pthread_mutex_unlock(&s->lock);
 	return n;
 }
 
-struct path_fd node_hold(struct fs *fs, int parent_fd, const char *name)
+struct node *node_find(struct fs *fs, int parent_fd, const char *name, struct node_key *seen)
 {
-	struct node *n = node_find(fs, parent_fd, name);
+	struct node_key key = {0};
+	struct statx st;
+
+	if (statx(parent_fd, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, &st) == 0)
+		key = key_from(&st);
+	if (seen)
+		*seen = key;
+	return key.ino ? node_find_key(fs, &key) : NULL;
+}
+
+struct path_fd node_hold(struct fs *fs, struct node *n)
+{
 	struct path_fd p = PATH_FD_NONE;
 
 	if (n && path_fd_get(fs, n, &p))
@@ -332,11 +345,17 @@ void node_name_lost(struct path_fd *held, struct node *parent, const char *name,
 		name_lost(held, parent, name);
 	if (lost && unreachable(held, parent, name)) {
 		pthread_mutex_lock(&fs->fds.lock);
-		n->retained = true; /* stays out of the LRU list from now on */
+		n->rec->retained = true; /* stays out of the LRU list from now on */
 		pthread_mutex_unlock(&fs->fds.lock);
 	}
 	path_fd_put(held);
 	node_unref(fs, n);
+}
+
+void node_table_init(struct fs *fs)
+{
+	for (int i = 0; i < NODE_SHARDS; i++)
+		pthread_mutex_init(&fs->shards[i].lock, NULL);
 }
 
 int node_root_create(struct fs *fs, int fd)
@@ -346,8 +365,6 @@ int node_root_create(struct fs *fs, int fd)
 	struct statx st;
 	int err;
 
-	for (int i = 0; i < NODE_SHARDS; i++)
-		pthread_mutex_init(&fs->shards[i].lock, NULL);
 	err = fs_statx_fd(fd, &st);
 	if (err) {
 		close(fd);
@@ -355,33 +372,38 @@ int node_root_create(struct fs *fs, int fd)
 	}
 	record_fill(fs, &r, fd, &st);
 	fs->root_dev = r.dev;
-	fs->root = shard_get(fs, shard_of(fs, &(struct node_key){r.dev, r.ino}), &r, &stale);
+	fs->root = shard_get(fs, node_shard_of(fs, &(struct node_key){r.dev, r.ino}), &r, &stale);
 	if (!fs->root) {
 		close(fd);
 		return -ENOMEM;
 	}
-	fs->root->retained = true;
+	fs->root->rec->retained = true;
 	path_fd_install(fs, fs->root, fd);
 	return 0;
+}
+
+static void table_free(struct node *n)
+{
+	struct node_name *next;
+
+	set_in_use(n, false);
+	free(n->name);
+	for (struct node_name *o = n->others; o; o = next) {
+		next = o->next;
+		free(o->name);
+		free(o);
+	}
+	n->rec->fd = 0;
+	cleanup_fd(&n->fd);
 }
 
 /* What the kernel never forgot (an unmount sends no FORGET) goes all at once. */
 void node_table_destroy(struct fs *fs)
 {
 	for (int i = 0; i < NODE_SHARDS; i++) {
-		struct node *n, *tmp;
-
-		HASH_ITER (hh, fs->shards[i].hash, n, tmp) {
-			HASH_DEL(fs->shards[i].hash, n);
-			free(n->name);
-			for (struct node_name *o = n->others, *next; o; o = next) {
-				next = o->next;
-				free(o->name);
-				free(o);
-			}
-			if (n->fd >= 0)
-				close(n->fd);
-		}
+		HASH_CLEAR(hh, fs->shards[i].hash);
 		pthread_mutex_destroy(&fs->shards[i].lock);
 	}
+	for (uint32_t i = arena_next(fs->nodes, 0); i; i = arena_next(fs->nodes, i))
+		table_free(arena_private(fs->nodes, i));
 }

@@ -8,6 +8,25 @@
 
 #include "fs/internal.h"
 
+/* With the lock held: from now on a successor keeps N's descriptor open. */
+static void set_fd(struct node_fds *fds, struct node *n, int fd)
+{
+	n->fd = fd;
+	n->rec->fd = fd + 1;
+	fds->open++;
+}
+
+/* With the lock held: N's open descriptor, which the caller closes; a successor would, too. */
+static int take_fd(struct node_fds *fds, struct node *n)
+{
+	int fd = n->fd;
+
+	n->rec->fd = 0;
+	n->fd = -1;
+	fds->open--;
+	return fd;
+}
+
 /* With the lock held: the descriptors that must be closed to be within the budget, as a list. */
 static struct node *evict(struct node_fds *fds, int *fd)
 {
@@ -16,9 +35,7 @@ static struct node *evict(struct node_fds *fds, int *fd)
 	if (fds->open <= fds->budget || !n)
 		return NULL;
 	DL_DELETE2(fds->lru, n, lru_prev, lru_next);
-	*fd = n->fd;
-	n->fd = -1;
-	fds->open--;
+	*fd = take_fd(fds, n);
 	return n;
 }
 
@@ -37,15 +54,15 @@ static void shrink(struct node_fds *fds)
 	}
 }
 
-static bool listed(const struct node *n)
+bool path_fd_listed(const struct node *n)
 {
-	return n->fd >= 0 && !n->fd_users && !n->retained;
+	return n->fd >= 0 && !n->fd_users && !n->rec->retained;
 }
 
 /* With the lock held: one user more of an open descriptor. */
 static int use(struct node_fds *fds, struct node *n)
 {
-	if (listed(n))
+	if (path_fd_listed(n))
 		DL_DELETE2(fds->lru, n, lru_prev, lru_next);
 	n->fd_users++;
 	return n->fd;
@@ -58,10 +75,9 @@ void path_fd_install(struct fs *fs, struct node *n, int fd)
 
 	pthread_mutex_lock(&fds->lock);
 	if (n->fd < 0) {
-		n->fd = fd;
+		set_fd(fds, n, fd);
 		fd = -1;
-		fds->open++;
-		if (listed(n))
+		if (path_fd_listed(n))
 			DL_APPEND2(fds->lru, n, lru_prev, lru_next);
 	}
 	full = fds->open > fds->budget;
@@ -78,12 +94,9 @@ void path_fd_drop(struct fs *fs, struct node *n)
 	int fd;
 
 	pthread_mutex_lock(&fds->lock);
-	if (listed(n))
+	if (path_fd_listed(n))
 		DL_DELETE2(fds->lru, n, lru_prev, lru_next);
-	fd = n->fd;
-	if (fd >= 0)
-		fds->open--;
-	n->fd = -1;
+	fd = n->fd >= 0 ? take_fd(fds, n) : -1;
 	pthread_mutex_unlock(&fds->lock);
 	if (fd >= 0)
 		close(fd);
@@ -179,9 +192,8 @@ int path_fd_get(struct fs *fs, struct node *n, struct path_fd *out)
 			return fresh;
 		pthread_mutex_lock(&fs->fds.lock);
 		if (n->fd < 0) {
-			n->fd = fresh;
+			set_fd(&fs->fds, n, fresh);
 			fresh = -1;
-			fs->fds.open++;
 			n->fd_users++;
 			fd = n->fd;
 		} else { /* another thread was faster */
@@ -206,7 +218,7 @@ void path_fd_put(struct path_fd *p)
 	fds = &p->fs->fds;
 	pthread_mutex_lock(&fds->lock);
 	p->node->fd_users--;
-	if (listed(p->node))
+	if (path_fd_listed(p->node))
 		DL_APPEND2(fds->lru, p->node, lru_prev, lru_next);
 	full = fds->open > fds->budget;
 	pthread_mutex_unlock(&fds->lock);

@@ -18,6 +18,7 @@ void node_names_free(struct fs *fs, struct node_name *list)
 	LL_FOREACH_SAFE(list, o, tmp)
 	{
 		node_unref(fs, o->parent);
+		name_record_free(fs, o->rec);
 		free(o->name);
 		free(o);
 	}
@@ -52,9 +53,10 @@ static struct node_name *keep_current(struct node *n)
 
 	if (!o)
 		return NULL;
-	*o = (struct node_name){.parent = n->parent, .name = n->name};
+	*o = (struct node_name){.parent = n->parent, .name = n->name, .rec = n->name_rec};
 	n->parent = NULL;
 	n->name = NULL;
+	n->name_rec = 0;
 	LL_PREPEND(n->others, o);
 	LL_COUNT(n->others, last, count);
 	if (count <= NAMES_MAX)
@@ -65,15 +67,25 @@ static struct node_name *keep_current(struct node *n)
 	return last;
 }
 
-/* With fs->tree held: N is COPY in PARENT; FREE gets what it was. */
+/* With fs->tree held: N is COPY in PARENT; OLD gets what it was. */
 static void set_current(struct fs *fs, struct node *n, struct node *parent, char *copy,
 			struct node_name *old)
 {
 	node_ref(fs, parent);
-	*old = (struct node_name){.parent = n->parent, .name = n->name};
+	*old = (struct node_name){.parent = n->parent, .name = n->name, .rec = n->name_rec};
 	n->name = copy;
 	n->parent = parent;
-	n->rec->parent = node_id(parent);
+	n->name_rec = name_record_make(fs, node_id(parent), copy);
+	name_records_publish(fs, n);
+}
+
+/* What set_current() has put another one in the place of. */
+static void name_drop(struct fs *fs, struct node_name *old)
+{
+	if (old->parent)
+		node_unref(fs, old->parent);
+	name_record_free(fs, old->rec);
+	free(old->name);
 }
 
 bool node_named(struct fs *fs, struct node *n, struct node *parent, const char *name, bool several)
@@ -108,9 +120,7 @@ bool node_named(struct fs *fs, struct node *n, struct node *parent, const char *
 	set_current(fs, n, parent, copy, &old);
 	pthread_mutex_unlock(&fs->tree);
 	node_names_free(fs, gone);
-	if (old.parent)
-		node_unref(fs, old.parent);
-	free(old.name);
+	name_drop(fs, &old);
 	return other;
 }
 
@@ -121,7 +131,10 @@ void node_moved(struct fs *fs, struct node *n, struct node *from, const char *na
 	char *copy = strdup(newname);
 
 	pthread_mutex_lock(&fs->tree);
-	if (copy && n != fs->root && n != to) {
+	if (is_name(n->parent, n->name, to, newname)) { /* seen, or moved before a kill */
+		gone[1] = take_other(n, from, name);
+		name_records_publish(fs, n);
+	} else if (copy && n != fs->root && n != to) {
 		gone[0] = take_other(n, to, newname);
 		gone[1] = take_other(n, from, name);
 		if (gone[1]) /* it is still known by another one */
@@ -132,9 +145,7 @@ void node_moved(struct fs *fs, struct node *n, struct node *from, const char *na
 	pthread_mutex_unlock(&fs->tree);
 	for (size_t i = 0; i < ARRAY_SIZE(gone); i++)
 		node_names_free(fs, gone[i]);
-	if (old.parent)
-		node_unref(fs, old.parent);
-	free(old.name);
+	name_drop(fs, &old);
 	free(copy);
 }
 
@@ -150,12 +161,57 @@ void node_unnamed(struct fs *fs, struct node *n, struct node *parent, const char
 		set_current(fs, n, gone->parent, gone->name, &old);
 		gone->name = NULL;
 		gone->next = NULL;
+	} else {
+		name_records_publish(fs, n);
 	}
 	pthread_mutex_unlock(&fs->tree);
 	node_names_free(fs, gone);
-	if (old.parent)
-		node_unref(fs, old.parent);
-	free(old.name);
+	name_drop(fs, &old);
+}
+
+/* One name of N that its record has, as another one. False: it is none. */
+static bool add_rebuilt(struct fs *fs, struct node *n, const struct name_record *r, uint32_t index,
+			char *name)
+{
+	struct node *parent = node_get(fs, r->parent);
+	struct node_name *o = parent && parent != n && *name ? malloc(sizeof(*o)) : NULL;
+
+	if (!o) {
+		name_record_free(fs, index);
+		free(name);
+		return false;
+	}
+	*o = (struct node_name){.parent = parent, .name = name, .rec = index};
+	node_ref(fs, parent);
+	LL_APPEND(n->others, o);
+	return true;
+}
+
+void node_names_rebuild(struct fs *fs, struct node *n)
+{
+	const struct name_record *r;
+	uint32_t index = n->rec->names;
+	struct node_name *first;
+	bool whole = true;
+
+	/* each is taken into use once, so even a circle ends */
+	while (index) {
+		char *name = name_record_claim(fs, index, &r);
+		uint32_t next = name ? r->next : 0;
+
+		whole = name && add_rebuilt(fs, n, r, index, name) && whole;
+		index = next;
+	}
+	first = n->others;
+	if (first) {
+		LL_DELETE(n->others, first);
+		n->parent = first->parent;
+		n->name = first->name;
+		n->name_rec = first->rec;
+		free(first);
+	}
+	if (!whole)
+		name_records_publish(fs, n);
 }
 
 /* With fs->tree held: bytes of the path of NAME in PARENT; written to the end of END if not NULL.

@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "fs/internal.h"
 #include "observe/status.h"
@@ -144,9 +145,21 @@ static int render(struct fs *fs, struct report *r)
 	return 0;
 }
 
+/* A report is read in pieces, perhaps by more than one process after another: its text, kept. */
+static int text_keep(const struct report *r)
+{
+	_cleanup_fd_ int fd = sysret(memfd_create("cachefs-report", MFD_CLOEXEC));
+	ssize_t n = fd < 0 ? fd : sysret(pwrite(fd, r->text, r->len, 0));
+
+	if (n < 0)
+		return (int)n;
+	return (size_t)n == r->len ? steal_fd(&fd) : -ENOSPC;
+}
+
 static int open_kind(struct fs *fs, enum report_kind kind, pid_t pid, uint64_t *fh)
 {
 	struct report *r = calloc(1, sizeof(*r));
+	_cleanup_fd_ int fd = -1;
 	struct handle *h;
 	int err = r ? 0 : -ENOMEM;
 
@@ -154,19 +167,48 @@ static int open_kind(struct fs *fs, enum report_kind kind, pid_t pid, uint64_t *
 		r->kind = kind;
 	if (!err && rows[kind].render)
 		err = render(fs, r);
+	if (!err && r->text) {
+		fd = text_keep(r);
+		err = MIN(fd, 0);
+	}
 	if (!err)
-		err = handle_create_report(fs, id_of(kind), r, pid, &h);
-	if (err)
+		err = handle_create_report(fs, id_of(kind), r, fd, pid, &h);
+	if (err) {
 		report_free(r);
-	else
-		*fh = handle_id(h);
-	return err;
+		return err;
+	}
+	steal_fd(&fd);
+	handle_publish(h);
+	*fh = handle_id(h);
+	return 0;
+}
+
+int report_rebuild(struct handle *h)
+{
+	struct report *r = calloc(1, sizeof(*r));
+	struct stat st = {0};
+
+	h->report = r;
+	if (!r)
+		return -ENOMEM;
+	if (!kind_of(h->rec->node, &r->kind))
+		return -EPROTO;
+	if (h->fd < 0) /* the directory */
+		return 0;
+	if (fstat(h->fd, &st) < 0)
+		return -errno;
+	r->len = (size_t)st.st_size;
+	r->text = malloc(r->len + 1);
+	if (!r->text)
+		return -ENOMEM;
+	return pread(h->fd, r->text, r->len, 0) == st.st_size ? 0 : -EIO;
 }
 
 int report_open(struct fs *fs, uint64_t id, int flags, const struct fs_caller *c,
 		struct fs_opened *o)
 {
 	enum report_kind kind;
+	struct handle *h;
 
 	if (!kind_of(id, &kind))
 		return -ESTALE;
@@ -176,15 +218,25 @@ int report_open(struct fs *fs, uint64_t id, int flags, const struct fs_caller *c
 		return -EACCES;
 	/* its size is not known before, so nothing of it may be read by the page */
 	*o = (struct fs_opened){.direct_io = true, .noflush = true};
+	h = handle_of_request(fs, id);
+	if (h) {
+		o->fh = handle_id(h);
+		return 0;
+	}
 	return open_kind(fs, kind, c->pid, &o->fh);
 }
 
 int report_opendir(struct fs *fs, uint64_t id, uint64_t *fh)
 {
+	struct handle *h = handle_of_request(fs, id);
 	enum report_kind kind;
 
 	if (!kind_of(id, &kind))
 		return -ESTALE;
+	if (h) {
+		*fh = handle_id(h);
+		return 0;
+	}
 	return kind == REPORT_DIR ? open_kind(fs, kind, 0, fh) : -ENOTDIR;
 }
 

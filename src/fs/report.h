@@ -57,6 +57,9 @@ int report_opendir(struct fs *fs, uint64_t id, uint64_t *fh);
 int report_readdir(struct fs *fs, const struct handle *h, uint64_t off, bool plus,
 		   bool (*emit)(void *arg, const struct fs_dirent *d), void *arg);
 
+/* For handle_rebuild.c: the report of H, whose record is that of one. 0 or a negative errno. */
+int report_rebuild(struct handle *h);
+
 /* For a handle that has no file. -EBADF: it has no report either. Neither blocks. */
 void report_read(struct fs_io *io, const struct handle *h);
 int64_t report_lseek(const struct handle *h, int64_t off, int whence);

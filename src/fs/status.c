@@ -286,7 +286,7 @@ int fs_status(struct fs *fs, struct status *out)
 	out->mount.rules = (unsigned)rules_count(rules);
 	rules_unref(rules);
 	out->mount.switches = switches_pack(fs_switches(fs));
-	out->mount.sync_error = atomic_load(&fs->sync_error);
+	out->mount.sync_error = atomic_load(&fs->shared->state->sync_error);
 	if (fs->config.describe)
 		fs->config.describe(fs->config.describe_arg, &out->mount);
 	err = files_look(fs, out, &kept);

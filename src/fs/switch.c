@@ -13,7 +13,7 @@
 #include "fs/internal.h"
 
 /* What the kernel was told at the open stays as it is. */
-static struct plan replan(struct fs *fs, const struct file *f, struct switches sw,
+struct plan handle_replan(const struct fs *fs, const struct file *f, struct switches sw,
 			  const struct handle *h)
 {
 	struct plan plan = file_plan_open(fs, f, sw, h->rec->client_flags);
@@ -54,7 +54,7 @@ static int handles_replan(struct fs *fs, struct file *f, struct switches sw)
 	DL_FOREACH(f->handles, h)
 	{
 		err = err ? err : handle_apply_direct(h, sw.direct);
-		h->plan = replan(fs, f, sw, h);
+		h->plan = handle_replan(fs, f, sw, h);
 	}
 	atomic_store(&f->direct, sw.direct);
 	return err;
@@ -80,6 +80,7 @@ static int file_replan(struct fs *fs, struct file *f, struct file_mode to, bool 
 		err = 1;
 	else if (!err)
 		f->mode = to;
+	file_mode_record(f);
 	pthread_mutex_unlock(&f->lock);
 	atomic_fetch_add(&f->epoch, 1);
 	return err;
@@ -142,6 +143,7 @@ static struct file_mode want(struct fs *fs, struct file *f)
 		f->wanted = to;
 		if (switches_equal(f->mode.switches, to.switches))
 			f->mode.origin = to.origin;
+		file_mode_record(f);
 		pthread_mutex_unlock(&f->lock);
 	} while (epoch != atomic_load(&fs->mode_epoch));
 	return to;

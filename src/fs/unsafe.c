@@ -94,6 +94,7 @@ static void count(struct unsafe *u, struct file *f, struct handle *h)
 	if (h->unsafe)
 		return;
 	h->unsafe = true;
+	h->rec->unsafe = true;
 	f->unsafe_writers++;
 	u->writers++;
 	u->opens++;
@@ -115,6 +116,7 @@ static bool uncount(struct unsafe *u, struct file *f, struct handle *h)
 	if (!h->unsafe)
 		return false;
 	h->unsafe = false;
+	h->rec->unsafe = false;
 	f->unsafe_writers--;
 	one_less(u);
 	return f->unsafe_writers == 0;
@@ -135,6 +137,14 @@ int unsafe_opened(struct fs *fs, struct file *f, struct handle *h)
 	if (!err && first)
 		checkpointer_opened(fs->checkpointer, f, h->fd);
 	return err;
+}
+
+int unsafe_resumed(struct fs *fs, struct file *f, struct handle *h)
+{
+	if (!h->rec->unsafe)
+		return 0;
+	/* the marker, which may have been about to say so */
+	return unsafe_opened(fs, f, h);
 }
 
 int unsafe_begin(struct fs *fs, struct file *f, struct switches to, enum cachefs_origin origin)

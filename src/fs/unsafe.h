@@ -42,6 +42,8 @@ void unsafe_destroy(struct unsafe *u);
  * returns. A negative errno: the marker could not be written, and the open must fail.
  */
 int unsafe_opened(struct fs *fs, struct file *f, struct handle *h);
+/* H was open in a process that was killed: it counts as it did there. 0 or a negative errno. */
+int unsafe_resumed(struct fs *fs, struct file *f, struct handle *h);
 /* The same before F's mode becomes one of that kind, with whatever is open for writing. */
 int unsafe_begin(struct fs *fs, struct file *f, struct switches to, enum cachefs_origin origin);
 /* F's mode has changed, and (FLUSHED) what was written before is on stable storage. */
