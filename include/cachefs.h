@@ -252,4 +252,24 @@ struct cachefs_rollback {
 #define CACHEFS_ROLLBACK_DRY_RUN 1
 #define CACHEFS_IOC_ROLLBACK _IOWR(CACHEFS_IOC_MAGIC, 8, struct cachefs_rollback)
 
+/*
+ * CACHEFS_IOC_UPGRADE: the installed program, in place of the one that runs, serves the mount from
+ * now on; nothing is unmounted, closed or interrupted. On the root directory, by root or who
+ * mounted. It is asked first whether it can take over: EPROTO when it cannot, with `error`, and
+ * nothing has changed. Else it starts after the call has returned: CACHEFS_IOC_INFO then tells
+ * another `pid`, and `upgrades` is one more than before, or `last_error` says why the old program
+ * goes on. EOPNOTSUPP: recover=off. EPERM.
+ */
+struct cachefs_upgrade {
+	__u32 flags;	  /* in: CACHEFS_UPGRADE_LOOK: only tell */
+	__u32 pid;	  /* out: of the process that serves now */
+	__u32 upgrades;	  /* out: since the mount */
+	__u32 last_error; /* out: errno of starting the program at the last attempt, or 0 */
+	__u64 reserved[3];
+	char version[64]; /* out: what the installed program calls itself; not with LOOK */
+	char error[512];
+};
+#define CACHEFS_UPGRADE_LOOK 1
+#define CACHEFS_IOC_UPGRADE _IOWR(CACHEFS_IOC_MAGIC, 9, struct cachefs_upgrade)
+
 #endif

@@ -12,6 +12,7 @@
 #include "cachefs.h"
 #include "config/options.h"
 #include "fuse/mount.h"
+#include "handover.h"
 #include "server.h"
 
 /* Both as absolute paths without symbolic links: what mountinfo will say. */
@@ -158,6 +159,11 @@ int main(int argc, char **argv)
 	int code = 0;
 
 	log_open("cachefs", LOG_TO_STDERR, LOG_LEVEL_INFO);
+	/* not for people: what an upgrade starts */
+	if (argc == 4 && !strcmp(argv[1], TAKE_OVER))
+		return server_take_over(atoi(argv[2]), atoi(argv[3]));
+	if (argc == 3 && !strcmp(argv[1], TAKE_OVER_CHECK))
+		return server_take_over_check(atoi(argv[2]));
 	options_init(&o);
 	if (options_parse_args(&o, argc, argv, text, OPTIONS_ERROR_SIZE)) {
 		log_error("%s", text);

@@ -15,4 +15,12 @@ enum { EXIT_USAGE = 1, EXIT_SYSTEM = 2, EXIT_MOUNT = 32 };
  */
 int server_run(struct options *o);
 
+/*
+ * Goes on, as another program, with the mount whose state is in FD (handover.h); PROGRAM, a
+ * descriptor, is the one before, or -1. An exit status.
+ */
+int server_take_over(int fd, int program);
+/* Says on stdout whether it could: the version and 0, or what is in the way. */
+int server_take_over_check(int fd);
+
 #endif

@@ -13,7 +13,7 @@
 #define KEPT                                                                                       \
 	(BIT(CAP_CHOWN) | BIT(CAP_DAC_OVERRIDE) | BIT(CAP_DAC_READ_SEARCH) | BIT(CAP_FOWNER) |     \
 	 BIT(CAP_FSETID) | BIT(CAP_SETUID) | BIT(CAP_SETGID) | BIT(CAP_MKNOD) |                    \
-	 BIT(CAP_SYS_ADMIN) | BIT(CAP_LINUX_IMMUTABLE) | BIT(CAP_KILL))
+	 BIT(CAP_SYS_ADMIN) | BIT(CAP_LINUX_IMMUTABLE) | BIT(CAP_KILL) | BIT(CAP_IPC_LOCK))
 
 struct caps {
 	struct __user_cap_header_struct head;

@@ -118,6 +118,8 @@ void options_init(struct options *o)
 	    .switches = cache_modes[0].switches,
 	    .mode = cache_modes[0].switches,
 	    .engine = ENGINE_AUTO,
+	    .recover = true,
+	    .hang_timeout = 60,
 	    .attr_timeout = 1,
 	    .entry_timeout = 1,
 	    .negative_timeout = 0,

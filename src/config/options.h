@@ -84,6 +84,8 @@ struct options {
 	enum kernel_path kernel_path;
 	enum engine_kind engine;
 	unsigned int threads;	 /* 0 (as many as processors) to 1024 */
+	bool recover;		 /* a process that died is replaced */
+	double hang_timeout;	 /* seconds, 0: never */
 	double attr_timeout;	 /* seconds, >= 0 */
 	double entry_timeout;	 /* seconds, >= 0 */
 	double negative_timeout; /* seconds, >= 0 */
@@ -163,6 +165,12 @@ int options_remountable_diff(const struct options *running, const struct options
  * nothing. Old values end up in WANTED, for options_free().
  */
 int options_remount(struct options *running, struct options *wanted, char *err, size_t errsize);
+
+/*
+ * O, as it was at the mount, gets what remounts have made of it since: TEXT is what
+ * options_describe() said then.
+ */
+int options_restore(struct options *o, const char *text, char *err, size_t errsize);
 
 /*
  * Reads the rules file and parses all rules into a new set, *OUT, which has one user then. For a

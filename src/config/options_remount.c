@@ -118,3 +118,19 @@ int options_remount(struct options *running, struct options *wanted, char *err, 
 	running->given |= wanted->given;
 	return 0;
 }
+
+int options_restore(struct options *o, const char *text, char *err, size_t errsize)
+{
+	struct options then;
+	int error;
+
+	options_init(&then);
+	error = options_parse_string(&then, text, err, errsize);
+	for (enum option_id id = 0; !error && id < OPTIONS_TOTAL; id++)
+		if (option_rows[id].remount == REMOUNT_CHANGES && !option_concerns_mode(id))
+			swap_field(&option_rows[id], o, &then);
+	if (!error)
+		o->switches = o->mode = o->override = then.switches;
+	options_free(&then);
+	return error;
+}

@@ -62,6 +62,10 @@
 	  "auto", "how the daemon does file I/O")                                                  \
 	X(THREADS, "threads", AS_COUNT(threads, 0, 1024), FIXED, "N", "number of processors",      \
 	  "threads that serve requests, at most 1024")                                             \
+	X(RECOVER, "recover", AS_SWITCH(recover), FIXED, "on|off", "on",                            \
+	  "the mount survives the death of the process that serves it")                            \
+	X(HANG_TIMEOUT, "hang-timeout", AS_SECONDS(hang_timeout), FIXED, "SECONDS", "60",           \
+	  "recover: a process that makes no progress for so long is replaced; 0: never")           \
 	X(ATTR_TIMEOUT, "attr-timeout", AS_SECONDS(attr_timeout), FIXED, "SECONDS", "1",           \
 	  "how long the kernel may trust attributes")                                              \
 	X(ENTRY_TIMEOUT, "entry-timeout", AS_SECONDS(entry_timeout), FIXED, "SECONDS", "1",        \
@@ -94,7 +98,8 @@
 	X(STATX_DIOALIGN, statx_dioalign, "statx-dioalign")                                        \
 	X(CACHESTAT, cachestat, "cachestat")                                                       \
 	X(OPEN_TREE, open_tree, "open-tree")                                                       \
-	X(KERNEL_PATH, kernel_path, "kernel-path")
+	X(KERNEL_PATH, kernel_path, "kernel-path")                                                 \
+	X(RESEND, resend, "resend")
 
 #define MS_ATIME_STYLES_ (MS_NOATIME | MS_RELATIME | MS_STRICTATIME)
 

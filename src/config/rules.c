@@ -19,6 +19,8 @@ struct rules {
 	size_t count, room;
 	bool limit;
 	struct entry *entries;
+	char *name, *text; /* of the file; NULL: none */
+	size_t len;
 };
 
 struct rules *rules_new(void)
@@ -46,7 +48,31 @@ void rules_unref(struct rules *r)
 		free(r->entries[i].rule.pattern);
 	}
 	free(r->entries);
+	free(r->name);
+	free(r->text);
 	free(r);
+}
+
+int rules_set_source(struct rules *r, const char *name, const char *text, size_t len)
+{
+	r->name = strdup(name);
+	r->text = malloc(len + 1);
+	if (!r->name || !r->text)
+		return -ENOMEM;
+	memcpy(r->text, text, len);
+	r->text[len] = '\0';
+	r->len = len;
+	return 0;
+}
+
+bool rules_source(const struct rules *r, const char **name, const char **text, size_t *len)
+{
+	if (!r || !r->text)
+		return false;
+	*name = r->name;
+	*text = r->text;
+	*len = r->len;
+	return true;
 }
 
 size_t rules_count(const struct rules *r)

@@ -55,6 +55,12 @@ int rules_load(const char *const *inlined, size_t count, const char *path, struc
 struct rules *rules_ref(struct rules *r);
 void rules_unref(struct rules *r);
 
+/*
+ * What the file had when it was read: its name and text, owned by R; *LEN bytes. False where there
+ * was none (R may be NULL).
+ */
+bool rules_source(const struct rules *r, const char **name, const char **text, size_t *len);
+
 /* R may be NULL: no rules. */
 size_t rules_count(const struct rules *r);
 /* Does any of them give limits? */

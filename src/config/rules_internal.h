@@ -12,4 +12,7 @@ struct rules *rules_new(void);
 /* Behind the rules that are there. Takes PATTERN, on errors too. 0, -ENOMEM. */
 int rules_add(struct rules *r, const struct rule *rule, struct pattern *pattern);
 
+/* R was read from the file NAME with TEXT, LEN bytes. 0, -ENOMEM. */
+int rules_set_source(struct rules *r, const char *name, const char *text, size_t len);
+
 #endif

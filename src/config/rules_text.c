@@ -430,6 +430,8 @@ int rules_parse(const char *const *inlined, size_t count, const char *name, cons
 	s.name = name;
 	if (!error && text)
 		error = parse_text(&s, text, len, r);
+	if (!error && text)
+		error = rules_set_source(r, name, text, len);
 	if (error == -ENOMEM)
 		refuse(&refusal, "out of memory while reading the rules: try again");
 	if (error)

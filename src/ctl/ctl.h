@@ -76,5 +76,6 @@ int cmd_explain(const struct ctl_args *a);
 int cmd_reload(const struct ctl_args *a);
 int cmd_trust(const struct ctl_args *a);
 int cmd_rollback(const struct ctl_args *a);
+int cmd_upgrade(const struct ctl_args *a);
 
 #endif

@@ -60,6 +60,11 @@ const struct ctl_verb ctl_verbs[] = {
      "once and durably; what was there is kept beside it, under the name that is printed. The\n"
      "file must be closed by all, and have one name: exit status 3 else.\n",
      cmd_rollback},
+    {"upgrade", "MOUNTPOINT", 1, 1, 0, "serve with the newly installed program",
+     "Nothing is unmounted, and no request fails: programs that use the mount notice a pause of\n"
+     "some milliseconds. A program that cannot take over says why, and the old one goes on\n"
+     "serving. Needs recover=on.\n",
+     cmd_upgrade},
 };
 const size_t ctl_verbs_count = ARRAY_SIZE(ctl_verbs);
 

@@ -46,6 +46,8 @@ bool checkpointer_no_space(struct checkpointer *c, struct file *f);
  */
 int checkpointer_rollback(struct checkpointer *c, int dir_fd, const char *name, int fd,
 			  bool dry_run, struct fs_rollback *out);
+/* FD is what another worker has put back there, whose answer is given again. */
+int checkpointer_rolled_back(struct checkpointer *c, int dir_fd, int fd, struct fs_rollback *out);
 /* All files of which CONCERNED(ARG, file, path) says so; how many, logged one by one. */
 unsigned checkpointer_rollback_all(
     struct checkpointer *c, bool (*concerned)(void *arg, int fd, const char *path),

@@ -29,6 +29,20 @@ int checkpointer_rollback(struct checkpointer *c, int dir_fd, const char *name, 
 	return 0;
 }
 
+int checkpointer_rolled_back(struct checkpointer *c, int dir_fd, int fd, struct fs_rollback *out)
+{
+	struct checkpoint_info info = {0};
+	struct checkpoints *store;
+	int err = file_id_of(fd, &out->id) ? checkpointer_store(c, &store) : -EOPNOTSUPP;
+
+	if (!err)
+		err = checkpoint_peek(store, &out->id, &info);
+	out->taken = info.taken;
+	out->own_bytes = UINT64_MAX;
+	/* it may have been killed before it did that */
+	return err ? err : sysret(syncfs(dir_fd));
+}
+
 struct rolling_back {
 	struct checkpointer *c;
 	bool (*concerned)(void *arg, int fd, const char *path);

@@ -166,6 +166,7 @@ struct fs_mode_change {
 	bool persist;	 /* the one stored with the file, else the one of run time */
 	bool in_force;	 /* persist: one of run time goes, so that this one holds */
 	bool pending_ok; /* as in cachefs.h; a stored one may always be */
+	bool again;	 /* clear: the request came again, and has cleared it before */
 	int xattr_flags; /* persist: XATTR_CREATE, XATTR_REPLACE */
 	uid_t uid;	 /* who asks */
 };

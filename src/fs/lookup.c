@@ -5,6 +5,7 @@
 #include <sys/vfs.h>
 
 #include "fs/internal.h"
+#include "fs/once.h"
 
 int fs_entry_from_fd(struct fs *fs, struct node *parent, const char *name, int fd,
 		     struct fs_entry *e)
@@ -21,6 +22,7 @@ int fs_entry_from_fd(struct fs *fs, struct node *parent, const char *name, int f
 		return -ENOMEM;
 	fs_fix_ino(fs, &e->st);
 	e->id = node_id(n);
+	once_counted(fs, e->id);
 	return 0;
 }
 
@@ -70,6 +72,7 @@ void fs_forget(struct fs *fs, uint64_t id, uint64_t nlookup)
 {
 	struct node *n = node_get(fs, id);
 
+	once_uncounted(id); /* of an operation that fails after all, on its own thread */
 	if (n)
 		node_forget(fs, n, nlookup);
 }

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "config/rules.h"
 #include "fs/internal.h"
+#include "fs/once.h"
 
 #define STORED_MAX 128 /* bytes; the longest that mode_describe() writes is shorter */
 
@@ -115,8 +116,10 @@ static int store(struct fs *fs, struct node *n, const struct fs_mode_change *c)
 		return err;
 	path = fs_fd_path(p.fd);
 	atomic_store_explicit(&fs->written, true, memory_order_relaxed);
-	if (c->clear)
-		return sysret(removexattr(path.s, CACHEFS_XATTR_STORED));
+	if (c->clear) {
+		err = sysret(removexattr(path.s, CACHEFS_XATTR_STORED));
+		return err == -ENODATA && c->again ? 0 : err;
+	}
 	mode_describe(c->switches, text, sizeof(text));
 	return sysret(setxattr(path.s, CACHEFS_XATTR_STORED, text, strlen(text), c->xattr_flags));
 }
@@ -135,7 +138,7 @@ static int change_stored(struct fs *fs, struct node *n, const struct fs_mode_cha
 
 static int change_runtime(struct fs *fs, struct node *n, const struct fs_mode_change *c)
 {
-	uint8_t before = n->rec->runtime;
+	uint8_t before = (uint8_t)once_remember(n->rec->runtime);
 	int err;
 
 	node_set_runtime(fs, n,

@@ -269,28 +269,33 @@ struct node *node_lookup(struct fs *fs, struct node *parent, const char *name, i
 	return n;
 }
 
-struct node *node_find(struct fs *fs, int parent_fd, const char *name)
+struct node *node_find_key(struct fs *fs, const struct node_key *key)
 {
-	struct node_key key;
-	struct node_shard *s;
-	struct statx st;
+	struct node_shard *s = node_shard_of(fs, key);
 	struct node *n;
 
-	if (statx(parent_fd, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, &st) < 0)
-		return NULL;
-	key = key_from(&st);
-	s = node_shard_of(fs, &key);
 	pthread_mutex_lock(&s->lock);
-	HASH_FIND(hh, s->hash, &key, sizeof(key), n);
+	HASH_FIND(hh, s->hash, key, sizeof(*key), n);
 	if (n)
 		n->refs++;
 	pthread_mutex_unlock(&s->lock);
 	return n;
 }
 
-struct path_fd node_hold(struct fs *fs, int parent_fd, const char *name)
+struct node *node_find(struct fs *fs, int parent_fd, const char *name, struct node_key *seen)
 {
-	struct node *n = node_find(fs, parent_fd, name);
+	struct node_key key = {0};
+	struct statx st;
+
+	if (statx(parent_fd, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, &st) == 0)
+		key = key_from(&st);
+	if (seen)
+		*seen = key;
+	return key.ino ? node_find_key(fs, &key) : NULL;
+}
+
+struct path_fd node_hold(struct fs *fs, struct node *n)
+{
 	struct path_fd p = PATH_FD_NONE;
 
 	if (n && path_fd_get(fs, n, &p))

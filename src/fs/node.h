@@ -177,8 +177,10 @@ int node_set_error(struct fs *fs, struct node *n, int error);
 /* The last name of N, a regular file, is gone: it is forgotten with its last user, whatever mode
  * was set. */
 void node_unlinked(struct fs *fs, struct node *n);
-/* The node of the file at NAME in PARENT_FD with a reference, or NULL when the kernel has none. */
-struct node *node_find(struct fs *fs, int parent_fd, const char *name);
+/* The node of the file KEY with a reference, or NULL when the kernel has none. */
+struct node *node_find_key(struct fs *fs, const struct node_key *key);
+/* The same of what is at NAME in PARENT_FD, which goes to SEEN (NULL: not wanted; ino 0: none). */
+struct node *node_find(struct fs *fs, int parent_fd, const char *name, struct node_key *seen);
 
 struct node_shard *node_shard(struct fs *fs, const struct node *n);
 
@@ -198,9 +200,9 @@ void path_fd_put(struct path_fd *p);
 		NULL, NULL, -1                                                                     \
 	}
 
-/* The file at NAME in PARENT_FD may lose this name: its descriptor stays open until
+/* N (or NULL), whose reference is consumed, may lose a name: its descriptor stays open until
  * node_name_lost(). */
-struct path_fd node_hold(struct fs *fs, int parent_fd, const char *name);
+struct path_fd node_hold(struct fs *fs, struct node *n);
 /* It did if LOST, in PARENT; from now on it is kept usable without that name. HELD is put back. */
 void node_name_lost(struct path_fd *held, struct node *parent, const char *name, bool lost);
 

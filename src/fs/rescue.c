@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What an administrator does with files that a crash may have harmed. */
+#include <dirent.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "fs/internal.h"
+#include "fs/once.h"
 
 /* A regular file that UID may decide about. Its descriptor (O_PATH) goes to FD. */
 static int find(struct fs *fs, uint64_t dir, const char *name, uid_t uid, struct path_fd *parent,
@@ -39,7 +42,7 @@ int fs_trust(struct fs *fs, uint64_t dir, const char *name, uid_t uid)
 	err = unsafe_trust(fs, fd, name);
 	if (err)
 		return err;
-	n = node_find(fs, parent.fd, name);
+	n = node_find(fs, parent.fd, name, NULL);
 	if (n) {
 		struct file *f = n->rec->close_error ? file_find(fs, n) : NULL;
 
@@ -59,6 +62,47 @@ int fs_trust_all(struct fs *fs)
 	return unsafe_trust_all(fs);
 }
 
+/* The name of file KEY in DIR_FD (readable), which has one; "" where it has gone since. */
+static void find_name(int dir_fd, const struct node_key *key, char name[NAME_MAX + 1])
+{
+	int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	const struct dirent *d;
+
+	*name = '\0';
+	if (!dir) {
+		cleanup_fd(&fd);
+		return;
+	}
+	while ((d = readdir(dir)))
+		if (d->d_ino == key->ino) {
+			snprintf(name, NAME_MAX + 1, "%s", d->d_name);
+			break;
+		}
+	closedir(dir);
+}
+
+/*
+ * A dead worker found the file WAS at the name, and has put another one there (FD): the request has
+ * come again, and gets the answer that it would have had. What that worker did not finish the
+ * store of checkpoints has, when it was opened.
+ */
+static int rolled_back_before(struct fs *fs, int dir_fd, const struct node_key *was, int fd,
+			      struct fs_rollback *out)
+{
+	find_name(dir_fd, was, out->kept);
+	return checkpointer_rolled_back(fs->checkpointer, dir_fd, fd, out);
+}
+
+static struct node_key key_of(int fd)
+{
+	struct statx st;
+
+	if (fs_statx_fd(fd, &st))
+		return (struct node_key){0};
+	return (struct node_key){(uint64_t)st.stx_dev_major << 32 | st.stx_dev_minor, st.stx_ino};
+}
+
 /* Nobody else has it open, and nobody can while N is held. */
 static int check_closed(struct fs *fs, struct node *n)
 {
@@ -70,24 +114,48 @@ static int check_closed(struct fs *fs, struct node *n)
 	return -EBUSY;
 }
 
+static int rollback_once(struct fs *fs, int dir_fd, const char *name, int fd, bool dry_run,
+			 struct node *n, struct fs_rollback *out)
+{
+	struct node_key was, now = key_of(fd);
+	int err;
+
+	if (once_before(0, &was) && was.ino && was.ino != now.ino)
+		return rolled_back_before(fs, dir_fd, &was, fd, out);
+	err = check_closed(fs, n);
+	if (err)
+		return err;
+	if (dry_run)
+		return checkpointer_rollback(fs->checkpointer, dir_fd, name, fd, true, out);
+	once_begin(&now, NULL);
+	return once_end(checkpointer_rollback(fs->checkpointer, dir_fd, name, fd, false, out));
+}
+
+/* The node of what is, or was, at NAME before this request was executed. */
+static struct node *rollback_node(struct fs *fs, int parent_fd, const char *name)
+{
+	struct node_key was;
+
+	return once_before(0, &was) ? node_find_key(fs, &was)
+				    : node_find(fs, parent_fd, name, NULL);
+}
+
 int fs_rollback(struct fs *fs, uint64_t dir, const char *name, bool dry_run, uid_t uid,
 		struct fs_rollback *out)
 {
 	_cleanup_path_ struct path_fd parent = PATH_FD_NONE;
 	_cleanup_fd_ int fd = -1, dir_fd = -1;
 	struct path_fd replaced;
-	int err = find(fs, dir, name, uid, &parent, &fd);
+	int result, err = find(fs, dir, name, uid, &parent, &fd);
 
 	memset(out, 0, sizeof(*out));
-	if (err)
-		return err;
+	if (err || (once_done(&result) && result))
+		return err ? err : result;
 	dir_fd = fs_reopen(fs, parent.fd, O_RDONLY | O_DIRECTORY);
 	if (dir_fd < 0)
 		return dir_fd;
-	replaced = node_hold(fs, parent.fd, name);
-	err = check_closed(fs, replaced.node);
-	if (!err)
-		err = checkpointer_rollback(fs->checkpointer, dir_fd, name, fd, dry_run, out);
+	replaced = node_hold(fs, rollback_node(fs, parent.fd, name));
+	err = rollback_once(fs, dir_fd, name, fd, dry_run, replaced.node, out);
 	node_name_lost(&replaced, node_get(fs, dir), name, !err && !dry_run);
 	if (err || dry_run)
 		return err;

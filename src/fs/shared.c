@@ -6,6 +6,7 @@
 
 #include "fs/internal.h"
 #include "supervisor/arena.h"
+#include "supervisor/journal.h"
 
 #define NODES_MAX (1u << 24)
 #define NAMES_MAX (1u << 25) /* hard links and long names take several */
@@ -46,6 +47,8 @@ int fs_shared_create(struct fs_shared **out)
 		err = arena_memory_create(name, parts[i].count, parts[i].record_size,
 					  part_of(s, &parts[i]));
 	}
+	if (!err)
+		err = journal_create(&s->journal);
 	if (err) {
 		fs_shared_destroy(s);
 		return err;
@@ -61,6 +64,7 @@ void fs_shared_destroy(struct fs_shared *s)
 		return;
 	for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
 		arena_memory_destroy(*part_of(s, &parts[i]));
+	journal_destroy(s->journal);
 	free(s);
 }
 
@@ -97,6 +101,13 @@ static void keep_handle(void *arg, uint32_t index, void *record)
 		keep(arg, r->fd);
 }
 
+void fs_shared_each_memory(const struct fs_shared *s, void (*fn)(void *arg, int fd), void *arg)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
+		fn(arg, arena_memory_fd(*part_of(s, &parts[i])));
+	fn(arg, journal_memfd(s->journal));
+}
+
 void fs_shared_each_fd(const struct fs_shared *s, void (*fn)(void *arg, int fd), void *arg)
 {
 	struct keeping k = {fn, arg};
@@ -106,8 +117,7 @@ void fs_shared_each_fd(const struct fs_shared *s, void (*fn)(void *arg, int fd),
 	keep(&k, atomic_load(&s->state->private_lock_fd));
 	keep(&k, atomic_load(&s->state->root_fd));
 	keep(&k, atomic_load(&s->state->owes.sync_fd));
-	for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
-		fn(arg, arena_memory_fd(*part_of(s, &parts[i])));
+	fs_shared_each_memory(s, fn, arg);
 }
 
 /* ---- another program ---- */
@@ -119,6 +129,9 @@ int fs_shared_describe(const struct fs_shared *s, char *text, size_t size)
 	for (size_t i = 0; i < ARRAY_SIZE(parts) && len < (int)size; i++)
 		len += snprintf(text + len, size - (size_t)len, " %s=%d:%zu", parts[i].name,
 				arena_memory_fd(*part_of(s, &parts[i])), parts[i].record_size);
+	if (len < (int)size)
+		len += snprintf(text + len, size - (size_t)len, " journal=%d",
+				journal_memfd(s->journal));
 	return len < (int)size ? len : -ENOSPC;
 }
 
@@ -158,6 +171,16 @@ static int adopt_part(struct fs_shared *s, const struct part *p, const char *tex
 	return err;
 }
 
+static int adopt_journal(struct fs_shared *s, const char *text, char *why, size_t why_size)
+{
+	const char *value = value_of(text, "journal");
+	int err = value ? journal_adopt(atoi(value), &s->journal) : -EPROTO;
+
+	if (err)
+		snprintf(why, why_size, "its journal is not one: %s", strerror(-err));
+	return err ? -EPROTO : 0;
+}
+
 /* Nothing has changed: the memory stays open for who described it. */
 static void adopt_undo(struct fs_shared *s)
 {
@@ -182,6 +205,8 @@ int fs_shared_adopt(const char *text, struct fs_shared **out, char *why, size_t 
 		return -ENOMEM;
 	for (size_t i = 0; i < ARRAY_SIZE(parts) && !err; i++)
 		err = adopt_part(s, &parts[i], text, why, why_size);
+	if (!err)
+		err = adopt_journal(s, text, why, why_size);
 	if (err) {
 		adopt_undo(s);
 		return err;

@@ -54,6 +54,9 @@ void fs_shared_destroy(struct fs_shared *s);
 /* All descriptors that are recorded: of nodes, handles, the lock, and the memory itself. */
 void fs_shared_each_fd(const struct fs_shared *s, void (*keep)(void *arg, int fd), void *arg);
 
+/* Those of the memory alone. */
+void fs_shared_each_memory(const struct fs_shared *s, void (*fn)(void *arg, int fd), void *arg);
+
 /*
  * For another program that this process will become by execve(2): where the memory is and what it
  * looks like, as one line of text. Its length, or -ENOSPC.

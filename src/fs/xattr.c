@@ -9,6 +9,7 @@
 
 #include "base/cap.h"
 #include "fs/internal.h"
+#include "fs/once.h"
 
 /*
  * The kernel leaves who may do what with system.* to the filesystem (xattr_permission(),
@@ -20,6 +21,42 @@ static bool served(const char *name)
 	return strncmp(name, "system.", strlen("system.")) != 0 ||
 	       !strcmp(name, "system.posix_acl_access") ||
 	       !strcmp(name, "system.posix_acl_default");
+}
+
+/*
+ * ---- when the request comes again ----
+ *
+ * The kernel holds the inode's lock over setxattr and removexattr, so no other client of the mount
+ * has touched the attribute. Setting one again is harmless, but for XATTR_CREATE.
+ */
+
+static bool is_there(int path_fd, const char *name)
+{
+	return getxattr(fs_fd_path(path_fd).s, name, NULL, 0) >= 0;
+}
+
+/* FLAGS as a dead worker left them: what it has created is not created again. */
+static int flags_once(int path_fd, const char *name, int flags)
+{
+	struct node_key was, now = {0};
+
+	if (!(flags & XATTR_CREATE))
+		return flags;
+	now.ino = is_there(path_fd, name);
+	if (once_before(0, &was))
+		return now.ino && !was.ino ? flags & ~XATTR_CREATE : flags;
+	once_begin(&now, NULL);
+	return flags;
+}
+
+static bool removed_before(int path_fd, const char *name)
+{
+	struct node_key was, now = {.ino = is_there(path_fd, name)};
+
+	if (once_before(0, &was))
+		return was.ino && !now.ino;
+	once_begin(&now, NULL);
+	return false;
 }
 
 /* ---- the file's mode ---- */
@@ -62,9 +99,10 @@ static int set_mode(struct fs *fs, uint64_t id, enum mode_attr which, const char
 	return fs_mode_change(fs, id, &c);
 }
 
-static int remove_mode(struct fs *fs, uint64_t id, enum mode_attr which, uid_t uid)
+static int remove_mode(struct fs *fs, uint64_t id, enum mode_attr which, bool again, uid_t uid)
 {
-	struct fs_mode_change c = {.persist = which == MODE_STORED, .clear = true, .uid = uid};
+	struct fs_mode_change c = {
+	    .persist = which == MODE_STORED, .clear = true, .again = again, .uid = uid};
 
 	return fs_mode_change(fs, id, &c);
 }
@@ -162,27 +200,37 @@ int fs_setxattr(struct fs *fs, uint64_t id, const char *name, const void *value,
 		int flags, bool kill_sgid, uid_t uid)
 {
 	_cleanup_path_ struct path_fd p = PATH_FD_NONE;
-	int err = path_of(fs, id, &p, -EPERM);
+	int result, err = path_of(fs, id, &p, -EPERM);
 
+	if (once_done(&result) && result)
+		return result;
+	if (!err && mode_attr(name) != MODE_NOW)
+		flags = flags_once(p.fd, name, flags);
 	if (mode_attr(name))
-		return set_mode(fs, id, mode_attr(name), value, size, flags, uid);
+		return once_end(set_mode(fs, id, mode_attr(name), value, size, flags, uid));
 	if (!served(name))
 		return -EOPNOTSUPP;
 	atomic_store_explicit(&fs->written, true, memory_order_relaxed);
 	cap_thread_fsetid(true); /* a new ACL takes sgid away only where the kernel says so */
 	if (!err)
-		err = sysret(setxattr(fs_fd_path(p.fd).s, name, value, size, flags));
+		err = once_end(sysret(setxattr(fs_fd_path(p.fd).s, name, value, size, flags)));
 	return err || !kill_sgid ? err : clear_sgid(p.fd);
 }
 
 int fs_removexattr(struct fs *fs, uint64_t id, const char *name, uid_t uid)
 {
 	_cleanup_path_ struct path_fd p = PATH_FD_NONE;
-	int err = path_of(fs, id, &p, -EPERM);
+	int result, err = path_of(fs, id, &p, -EPERM);
+	bool removed;
 
+	if (once_done(&result) && result)
+		return result;
+	removed = !err && mode_attr(name) != MODE_NOW && removed_before(p.fd, name);
 	if (mode_attr(name))
-		return remove_mode(fs, id, mode_attr(name), uid);
+		return once_end(remove_mode(fs, id, mode_attr(name), removed, uid));
 	if (!served(name))
 		return -EOPNOTSUPP;
-	return err ? err : sysret(removexattr(fs_fd_path(p.fd).s, name));
+	if (err || removed)
+		return err;
+	return once_end(sysret(removexattr(fs_fd_path(p.fd).s, name)));
 }

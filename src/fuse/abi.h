@@ -42,6 +42,12 @@ struct fuse_backing_map {
 #define FUSE_DEV_IOC_MAGIC 229
 #endif
 
+#ifndef FUSE_HAS_RESEND /* Linux 6.9 */
+#define FUSE_HAS_RESEND (1ULL << 39)
+#define FUSE_UNIQUE_RESEND (1ULL << 63) /* in `unique`: it was read before, and may be done */
+#define FUSE_NOTIFY_RESEND 7
+#endif
+
 /*
  * init_out as of 7.40, whose max_stack_depth stood among the unused words before: the same size.
  */

@@ -168,6 +168,13 @@ static int remount_locked(struct session *s, const char *string, char *error, si
 	return err;
 }
 
+/* With options_lock held. */
+static void options_changed(struct session *s)
+{
+	if (s->changed)
+		s->changed(s->changed_arg);
+}
+
 static int do_remount(const struct ioctl_call *c)
 {
 	const struct cachefs_remount *arg = c->arg;
@@ -185,6 +192,7 @@ static int do_remount(const struct ioctl_call *c)
 	memset(out, 0, sizeof(*out));
 	pthread_mutex_lock(&c->s->options_lock);
 	err = remount_locked(c->s, string, out->error, sizeof(out->error));
+	options_changed(c->s);
 	pthread_mutex_unlock(&c->s->options_lock);
 	if (!err)
 		log_info("remounted with %s", string);
@@ -203,6 +211,7 @@ int control_reload(struct session *s, struct cachefs_reload *out)
 	if (!err) {
 		out->rules = (uint32_t)rules_count(rules);
 		rules_renew(s, rules, &n);
+		options_changed(s);
 	}
 	pthread_mutex_unlock(&s->options_lock);
 	out->switched = n.switched;
@@ -240,6 +249,7 @@ static int set_mount_mode(struct session *s, uint32_t uid, struct switches sw, c
 	before = o->switches;
 	o->switches = o->mode = o->override = sw;
 	err = switches_renew(s, before, error, size);
+	options_changed(s);
 	pthread_mutex_unlock(&s->options_lock);
 	return err;
 }
@@ -386,11 +396,17 @@ static const struct {
 	uint32_t cmd;
 	int (*run)(const struct ioctl_call *c);
 } ioctls[] = {
-    {IOC_XFS_DIOINFO, do_dioinfo},	{CACHEFS_IOC_INFO, do_info},
-    {CACHEFS_IOC_FLUSH, do_flush},	{CACHEFS_IOC_REMOUNT, do_remount},
-    {CACHEFS_IOC_MODE, do_mode},	{CACHEFS_IOC_STATUS, do_status},
-    {CACHEFS_IOC_HANDOFF, do_handoff},	{CACHEFS_IOC_RELOAD, do_reload},
-    {CACHEFS_IOC_TRUST, control_trust}, {CACHEFS_IOC_ROLLBACK, control_rollback},
+    {IOC_XFS_DIOINFO, do_dioinfo},
+    {CACHEFS_IOC_INFO, do_info},
+    {CACHEFS_IOC_FLUSH, do_flush},
+    {CACHEFS_IOC_REMOUNT, do_remount},
+    {CACHEFS_IOC_MODE, do_mode},
+    {CACHEFS_IOC_STATUS, do_status},
+    {CACHEFS_IOC_HANDOFF, do_handoff},
+    {CACHEFS_IOC_RELOAD, do_reload},
+    {CACHEFS_IOC_TRUST, control_trust},
+    {CACHEFS_IOC_ROLLBACK, control_rollback},
+    {CACHEFS_IOC_UPGRADE, control_upgrade},
 };
 
 /* The kernel has made the sizes those of the command; a malformed request may not have. */

@@ -39,4 +39,7 @@ static inline bool all_zero(const void *p, size_t size)
 int control_trust(const struct ioctl_call *c);
 int control_rollback(const struct ioctl_call *c);
 
+/* control_upgrade.c: CACHEFS_IOC_UPGRADE */
+int control_upgrade(const struct ioctl_call *c);
+
 #endif

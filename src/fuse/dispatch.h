@@ -20,6 +20,9 @@ struct opcode {
 	const char *name;
 	enum op_place place;
 	bool allocates; /* blocks of the backing, as the caller: fs_thread_allocator() */
+	/* Executed twice, it would do another thing, or count twice: fs/once.h. It runs, and
+	 * replies, on one thread that may block. */
+	bool once;
 	void (*run)(struct request *req);
 };
 

@@ -4,18 +4,23 @@
 #include <fcntl.h>
 #include <fuse_lowlevel.h>
 #include <poll.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/wait.h>
 
 #include "base/log.h"
 #include "base/util.h"
 
+extern char **environ;
+
 struct mount {
-	struct fuse_session *session;
+	struct fuse_session *session; /* NULL: adopted */
+	int device_fd;		      /* of an adopted one; borrowed */
 	char *source, *mountpoint;
 	uint64_t id; /* of the mount (STATX_MNT_ID), to unmount this one and no other */
 	bool attached;
@@ -202,9 +207,32 @@ int mount_attach(const struct options *o, bool privileged, struct mount **out, c
 	return 0;
 }
 
+int mount_adopt(const char *mountpoint, uint64_t id, int device_fd, struct mount **out)
+{
+	struct mount *m = calloc(1, sizeof(*m));
+
+	if (!m)
+		return -ENOMEM;
+	m->mountpoint = strdup(mountpoint);
+	if (!m->mountpoint) {
+		free(m);
+		return -ENOMEM;
+	}
+	m->id = id;
+	m->device_fd = device_fd;
+	m->attached = true;
+	*out = m;
+	return 0;
+}
+
+uint64_t mount_identity(const struct mount *m)
+{
+	return m->id;
+}
+
 int mount_fd(const struct mount *m)
 {
-	return fuse_session_fd(m->session);
+	return m->session ? fuse_session_fd(m->session) : m->device_fd;
 }
 
 void mount_answers(struct mount *m)
@@ -220,14 +248,34 @@ bool mount_is_there(const struct mount *m)
 /* Nobody has the mount any more: libfuse sees that too, and only gives up what it holds. */
 static bool connection_ended(const struct mount *m)
 {
-	struct pollfd p = {.fd = fuse_session_fd(m->session), .events = 0};
+	struct pollfd p = {.fd = mount_fd(m), .events = 0};
 
 	return poll(&p, 1, 0) == 1 && p.revents & POLLERR;
 }
 
+/* What libfuse does for a mount of its own. */
+static void detach_adopted(struct mount *m)
+{
+	char *argv[] = {"fusermount3", "-u", "-z", "-q", "--", m->mountpoint, NULL};
+	pid_t pid;
+
+	if (!mount_is_there(m))
+		return;
+	if (geteuid() == 0) {
+		if (umount2(m->mountpoint, MNT_DETACH) < 0)
+			log_warn("%s: could not be unmounted: %s", m->mountpoint, strerror(errno));
+		return;
+	}
+	if (posix_spawnp(&pid, argv[0], NULL, NULL, argv, environ) == 0)
+		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+			;
+}
+
 void mount_detach(struct mount *m)
 {
-	if (m->attached && (mount_is_there(m) || connection_ended(m)))
+	if (m->attached && !m->session)
+		detach_adopted(m);
+	else if (m->attached && (mount_is_there(m) || connection_ended(m)))
 		fuse_session_unmount(m->session);
 	m->attached = false;
 }
@@ -236,10 +284,9 @@ void mount_free(struct mount *m)
 {
 	if (!m)
 		return;
-	if (m->session) {
-		mount_detach(m);
+	mount_detach(m);
+	if (m->session)
 		fuse_session_destroy(m->session);
-	}
 	free(m->source);
 	free(m->mountpoint);
 	free(m);

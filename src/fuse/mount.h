@@ -3,6 +3,8 @@
 #ifndef CACHEFS_FUSE_MOUNT_H
 #define CACHEFS_FUSE_MOUNT_H
 
+#include <stdint.h>
+
 #include "config/options.h"
 
 struct mount;
@@ -13,6 +15,12 @@ struct mount;
  */
 int mount_attach(const struct options *o, bool privileged, struct mount **out, char *err,
 		 size_t errsize);
+/*
+ * The mount of ID (mount_identity()) at MOUNTPOINT, made by another program; DEVICE_FD is borrowed.
+ */
+int mount_adopt(const char *mountpoint, uint64_t id, int device_fd, struct mount **out);
+/* For mount_adopt(); 0: not known. */
+uint64_t mount_identity(const struct mount *m);
 /* /dev/fuse of the mount; owned by M. */
 int mount_fd(const struct mount *m);
 /* Once requests are served: from now on the mount is known from others at the same place. */

@@ -13,6 +13,7 @@
 #include <sys/uio.h>
 
 #include "fs/fs.h"
+#include "fs/once.h"
 #include "fuse/abi.h"
 #include "loop/pool.h"
 
@@ -39,6 +40,7 @@ struct request {
 	uint8_t *payload;
 	const struct opcode *op;
 	struct pool_job job;
+	struct once once; /* of an operation with opcode.once, while it runs */
 	struct fs_io io;
 	void *transport; /* the transport's own */
 	int reply_fd;	 /* the transport's own */

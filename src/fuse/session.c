@@ -26,7 +26,7 @@
 	 FUSE_HAS_IOCTL_DIR | FUSE_AUTO_INVAL_DATA | FUSE_DO_READDIRPLUS | FUSE_READDIRPLUS_AUTO | \
 	 FUSE_ASYNC_DIO | FUSE_PARALLEL_DIROPS | FUSE_POSIX_ACL | FUSE_MAX_PAGES |                 \
 	 FUSE_HANDLE_KILLPRIV_V2 | FUSE_SETXATTR_EXT | FUSE_INIT_EXT | FUSE_CREATE_SUPP_GROUP |    \
-	 FUSE_DIRECT_IO_ALLOW_MMAP)
+	 FUSE_DIRECT_IO_ALLOW_MMAP | FUSE_HAS_RESEND)
 
 /* Without these a promise would be broken, and every kernel since 6.1 has them. */
 #define NEEDED_FLAGS                                                                               \
@@ -145,32 +145,4 @@ void session_backing_close(struct session *s, int id)
 
 	if (ioctl(s->fd, FUSE_DEV_IOC_BACKING_CLOSE, &number) < 0 && errno != ENODEV)
 		log_warn("backing id %d could not be closed: %s", id, strerror(errno));
-}
-
-void session_invalidate(struct session *s, uint64_t id, int64_t off, int64_t len)
-{
-	struct {
-		struct fuse_out_header head;
-		struct fuse_notify_inval_inode_out inval;
-	} out = {.head = {.len = sizeof(out), .error = FUSE_NOTIFY_INVAL_INODE},
-		 .inval = {.ino = id, .off = off, .len = len}};
-
-	/* ENOENT: the kernel has no such inode any more, and so nothing to drop */
-	if (write(s->fd, &out, sizeof(out)) < 0 && errno != ENOENT && errno != ENODEV &&
-	    errno != ENOTCONN)
-		log_warn("the kernel refused to drop its pages of a file: %s", strerror(errno));
-}
-
-void session_invalidate_entry(struct session *s, uint64_t parent, const char *name)
-{
-	size_t namelen = strlen(name);
-	struct fuse_notify_inval_entry_out inval = {.parent = parent, .namelen = (uint32_t)namelen};
-	struct fuse_out_header head = {.error = FUSE_NOTIFY_INVAL_ENTRY,
-				       .len =
-					   (uint32_t)(sizeof(head) + sizeof(inval) + namelen + 1)};
-	struct iovec iov[] = {
-	    {&head, sizeof(head)}, {&inval, sizeof(inval)}, {(void *)(uintptr_t)name, namelen + 1}};
-
-	if (writev(s->fd, iov, 3) < 0 && errno != ENOENT && errno != ENODEV && errno != ENOTCONN)
-		log_warn("the kernel refused to forget a name: %s", strerror(errno));
 }

@@ -7,6 +7,7 @@
 #define CACHEFS_FUSE_SESSION_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -15,7 +16,9 @@
 #include "config/options.h"
 
 struct fs;
+struct journal;
 struct pool;
+struct supervision;
 
 /* In front of a WRITE's data: header and arguments. */
 #define SESSION_WRITE_HEADER 80
@@ -24,9 +27,11 @@ struct session {
 	int fd; /* /dev/fuse, of the mount; the session's user owns it */
 	struct fs *fs;
 	struct pool *pool;
-	uint32_t minor;	    /* spoken with this kernel */
-	uint64_t flags;	    /* negotiated FUSE_ flags */
-	uint32_t max_write; /* bytes */
+	struct journal *journal; /* NULL: requests that come again are not told from new ones */
+	_Atomic uint64_t resent; /* requests that came again */
+	uint32_t minor;		 /* spoken with this kernel */
+	uint64_t flags;		 /* negotiated FUSE_ flags */
+	uint32_t max_write;	 /* bytes */
 	/* seconds */
 	double attr_timeout, entry_timeout, negative_timeout;
 	bool cache_dirs;
@@ -34,7 +39,16 @@ struct session {
 	int backing_depth;
 	pthread_mutex_t options_lock; /* options; held while a remount is carried out */
 	struct options *options;
-	uid_t owner; /* who mounted */
+	uid_t owner;			 /* who mounted */
+	struct supervision *supervision; /* NULL: the mount does not survive this process */
+	/* The options or rules are others now; with options_lock held. May be NULL. */
+	void (*changed)(void *arg);
+	void *changed_arg;
+	/* Begins an upgrade where the installed program can take over. 0, or a negative errno with
+	 * a sentence in ERROR. NULL without supervision. */
+	int (*upgrade)(void *arg, char *version, size_t version_size, char *error,
+		       size_t error_size);
+	void *upgrade_arg;
 };
 
 /* Reads FUSE_INIT from s->fd and answers it. 0 or a negative errno, with a line in the log. */
@@ -46,6 +60,18 @@ int session_init(struct session *s);
  */
 int session_backing_open(struct session *s, int fd);
 void session_backing_close(struct session *s, int id);
+
+/*
+ * All requests that were read and not answered come again, in front of all others, with the resend
+ * bit; a worker that took over calls it once, before it reads. 0; -ENODEV, -ENOTCONN: the mount is
+ * gone. Linux 6.9 (FUSE_HAS_RESEND in s->flags).
+ */
+int session_resend(struct session *s);
+/*
+ * Answers all requests with EIO, also those that were read before, until the mount is gone or
+ * STOP_FD is readable. Nobody else reads.
+ */
+void session_refuse(struct session *s, int stop_fd);
 
 /* Bytes that a buffer for one request must hold. */
 size_t session_buffer_size(const struct session *s);

@@ -6,7 +6,9 @@
 #include <sys/sysmacros.h>
 
 #include "base/util.h"
+#include "fuse/dispatch.h"
 #include "fuse/session.h"
+#include "supervisor/journal.h"
 
 struct wire_reader wire_args(const struct request *req)
 {
@@ -45,6 +47,14 @@ const char *wire_name(struct wire_reader *r)
 	return s;
 }
 
+/* Whatever else the thread does is not part of the request. */
+static void once_over(struct request *req)
+{
+	fs_thread_once(NULL);
+	if (req->once.entry)
+		journal_release(req->session->journal, req->once.entry);
+}
+
 static int send_reply(struct request *req, int err, const void *data, size_t size)
 {
 	struct fuse_out_header out = {
@@ -52,6 +62,8 @@ static int send_reply(struct request *req, int err, const void *data, size_t siz
 	struct iovec iov[2] = {{&out, sizeof(out)}, {(void *)(uintptr_t)data, size}};
 	int result = req->ops->send(req, iov, size ? 2 : 1);
 
+	if (req->op && req->op->once)
+		once_over(req);
 	req->ops->release(req);
 	return result;
 }

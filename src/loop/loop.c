@@ -22,7 +22,8 @@ struct loop {
 	struct ring_op poll;
 	pthread_t thread;
 	unsigned index;
-	unsigned inflight; /* file I/O in the ring, the poll not counted */
+	atomic_uint
+	    inflight; /* file I/O in the ring, the poll not counted; only its thread writes */
 	bool have_ring, poll_armed, ended;
 };
 
@@ -75,13 +76,21 @@ static struct io_uring_sqe *sqe_get(struct loop *l)
 	return sqe;
 }
 
+/* No read-modify-write is needed of who alone writes it. */
+static void inflight_add(struct loop *l, int n)
+{
+	unsigned now = atomic_load_explicit(&l->inflight, memory_order_relaxed);
+
+	atomic_store_explicit(&l->inflight, now + (unsigned)n, memory_order_relaxed);
+}
+
 struct io_uring_sqe *loop_sqe(struct loop *l, struct ring_op *op)
 {
 	struct io_uring_sqe *sqe = l->have_ring ? sqe_get(l) : NULL;
 
 	if (sqe) {
 		io_uring_sqe_set_data(sqe, op);
-		l->inflight++;
+		inflight_add(l, 1);
 	}
 	return sqe;
 }
@@ -120,7 +129,7 @@ static void ring_reap(struct loop *l)
 
 		io_uring_cqe_seen(&l->ring, cqe);
 		if (op != &l->poll)
-			l->inflight--;
+			inflight_add(l, -1);
 		op->done(op, result);
 	}
 }
@@ -300,6 +309,16 @@ void loop_group_free(struct loop_group *g)
 	pthread_cond_destroy(&g->changed);
 	pthread_mutex_destroy(&g->lock);
 	free(g);
+}
+
+bool loop_group_idle(struct loop_group *g)
+{
+	if (atomic_load(&g->blocked))
+		return false;
+	for (unsigned i = 0; i < g->n; i++)
+		if (atomic_load(&g->loops[i].inflight))
+			return false;
+	return true;
 }
 
 bool loop_block_begin(struct loop *l)

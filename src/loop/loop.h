@@ -48,6 +48,8 @@ void loop_group_wait(struct loop_group *g);
 /* Makes the loops end although their sources did not; then waits for them. */
 void loop_group_stop(struct loop_group *g);
 void loop_group_free(struct loop_group *g);
+/* Does no loop run blocking work, or wait for I/O in its ring? Any thread; a moment ago. */
+bool loop_group_idle(struct loop_group *g);
 
 /* On the loop's own thread: a prepared slot whose completion calls OP->done, or NULL without ring.
  */

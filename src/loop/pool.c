@@ -237,6 +237,16 @@ void pool_destroy(struct pool *p)
 	free(p);
 }
 
+bool pool_idle(struct pool *p)
+{
+	bool idle;
+
+	pthread_mutex_lock(&p->lock);
+	idle = !p->unfinished;
+	pthread_mutex_unlock(&p->lock);
+	return idle;
+}
+
 void pool_submit(struct pool *p, struct pool_job *job)
 {
 	struct lane_state *l = &p->lanes[job->lane];

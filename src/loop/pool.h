@@ -11,6 +11,7 @@
 #ifndef CACHEFS_LOOP_POOL_H
 #define CACHEFS_LOOP_POOL_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum lane {
@@ -35,6 +36,9 @@ struct pool;
 int pool_create(struct pool **out, void (*thread_init)(enum lane lane));
 /* Runs what is queued to its end, then joins the threads. Nothing may be submitted any more. */
 void pool_destroy(struct pool *p);
+
+/* Has every job that was submitted returned? Any thread; a moment ago. */
+bool pool_idle(struct pool *p);
 
 /* Any thread. Never fails: without memory for another thread the existing ones do the work. */
 void pool_submit(struct pool *p, struct pool_job *job);

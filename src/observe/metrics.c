@@ -158,6 +158,27 @@ static void counter_family(struct report *r, const struct counter *c, bool of_mo
 	}
 }
 
+/* X(family, member of struct status_mount, help) */
+#define MOUNT_COUNTERS(X)                                                                          \
+	X(cachefs_mount_worker_restarts, worker_restarts,                                          \
+	  "processes that served, died, and were replaced")                                        \
+	X(cachefs_mount_upgrades, upgrades, "times that another program took over")                \
+	X(cachefs_mount_requests_resent, requests_resent,                                          \
+	  "requests that came again to a process that took over")
+
+static void mount_counters(struct report *r)
+{
+	const struct series *s = &r->series[r->count];
+
+#define FAMILY(name, member, help)                                                                 \
+	family(&r->t, #name, "counter", NULL, help);                                               \
+	sample(&r->t, #name, "_total", s);                                                         \
+	writer_add_number(&r->t, s->mount->member);                                                \
+	writer_add(&r->t, "\n");
+	MOUNT_COUNTERS(FAMILY)
+#undef FAMILY
+}
+
 /* ---- histograms ---- */
 
 static const struct cachefs_latency *latency_of(const struct series *s, enum stats_latency l)
@@ -380,6 +401,7 @@ char *status_metrics(const struct status *s, size_t *len)
 
 	if (!report_init(&r, s)) {
 		infos(&r);
+		mount_counters(&r);
 		for (int of_mount = 1; of_mount >= 0; of_mount--) {
 			for (size_t i = 0; i < ARRAY_SIZE(counters); i++)
 				counter_family(&r, &counters[i], of_mount);

@@ -236,6 +236,23 @@ static void total(struct writer *t, const struct stats *sum)
 	end(t, "}");
 }
 
+static void last_death(struct writer *t, const struct status_death *d)
+{
+	KEY(t, "last_death");
+	if (!d->pid) {
+		writer_add(t, "null,");
+		return;
+	}
+	writer_add(t, "{");
+	NUMBER(t, "pid", (uint64_t)d->pid);
+	NUMBER(t, "signal", (uint64_t)d->signal);
+	NUMBER(t, "exit_status", (uint64_t)d->exit_status);
+	BOOLEAN(t, "hung", d->hung);
+	NUMBER(t, "at", d->at);
+	SECONDS(t, "pause_seconds", d->pause_nsec);
+	end(t, "}");
+}
+
 static void mount(struct writer *t, const struct status_mount *m)
 {
 	STRING(t, "version", m->version);
@@ -247,6 +264,9 @@ static void mount(struct writer *t, const struct status_mount *m)
 	NUMBER(t, "supervisor_pid", (uint64_t)m->supervisor_pid);
 	NUMBER(t, "worker_pid", (uint64_t)m->worker_pid);
 	NUMBER(t, "worker_restarts", m->worker_restarts);
+	NUMBER(t, "upgrades", m->upgrades);
+	NUMBER(t, "requests_resent", m->requests_resent);
+	last_death(t, &m->last_death);
 	STRING(t, "options", m->options);
 	mode(t, m->switches);
 	NUMBER(t, "rules", m->rules);

@@ -20,6 +20,16 @@ struct status_mount {
 	pid_t supervisor_pid; /* 0: none */
 	pid_t worker_pid;
 	unsigned worker_restarts;
+	unsigned upgrades;	  /* to another program */
+	uint64_t requests_resent; /* to workers that took over */
+	struct status_death {
+		pid_t pid;  /* 0: none has died yet */
+		int signal; /* or 0, and it ended with */
+		int exit_status;
+		bool hung;	     /* it made no progress, and was ended */
+		uint64_t at;	     /* seconds since the Epoch */
+		uint64_t pause_nsec; /* until its successor served */
+	} last_death;
 	uint32_t switches;  /* of the mount, CACHEFS_DIRECT... */
 	int sync_error;	    /* errno of a flush of the whole mount that failed, or 0 */
 	unsigned rules;	    /* how many */

@@ -30,6 +30,7 @@ struct capabilities {
 	bool statx_dioalign;	/* statx(2) tells the alignment of direct I/O, Linux 6.1 */
 	bool cachestat;		/* cachestat(2), Linux 6.5 */
 	bool open_tree;		/* open_tree(2) clones the backing mount */
+	bool resend;	      /* the kernel sends requests again that a dead process had read */
 	bool kernel_path;	/* FUSE passthrough, Linux 6.9, to a backing that allows it */
 };
 

@@ -9,6 +9,7 @@
  */
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -26,6 +27,7 @@ struct dev_request {
 	struct request req;
 	struct dev_request *next;
 	struct transport *transport;
+	struct dev_queue *queue; /* that it was read from */
 	uint8_t *mem;
 };
 
@@ -33,6 +35,8 @@ struct dev_queue {
 	struct transport *transport;
 	int blocking_fd, polled_fd;
 	struct dev_request *current; /* for the next receive */
+	atomic_ulong received;	     /* by its loop alone */
+	atomic_ulong answered;
 };
 
 struct transport {
@@ -71,6 +75,7 @@ static void dev_release(struct request *req)
 	struct dev_request *r = container_of(req, struct dev_request, req);
 	struct transport *t = r->transport;
 
+	atomic_fetch_add_explicit(&r->queue->answered, 1, memory_order_relaxed);
 	pthread_mutex_lock(&t->lock);
 	if (t->nspare < SPARE_MAX) {
 		r->next = t->spare;
@@ -91,16 +96,20 @@ static const struct request_ops dev_ops = {.send = dev_send, .release = dev_rele
 static struct dev_request *request_new(struct transport *t)
 {
 	struct dev_request *r = calloc(1, sizeof(*r));
+	int flags = t->config.resident ? MAP_POPULATE : MAP_NORESERVE;
 
 	if (!r)
 		return NULL;
 	r->transport = t;
 	r->mem = mmap(NULL, t->mem_size, PROT_READ | PROT_WRITE,
-		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		      MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
 	if (r->mem == MAP_FAILED) {
 		free(r);
 		return NULL;
 	}
+	/* best effort: without the right to it, what is there stays unless memory gets short */
+	if (t->config.resident && mlock(r->mem, t->mem_size) < 0)
+		log_debug("buffers may be swapped out: %s", strerror(errno));
 	r->req.ops = &dev_ops;
 	r->req.session = t->config.session;
 	r->req.payload = r->mem + PAGE;
@@ -138,6 +147,8 @@ static int dev_receive(struct loop *l, void *arg, bool wait)
 	if (n < 0) /* ENOENT: the request was interrupted while it was read */
 		return errno == ENOENT ? -EINTR : -errno;
 	q->current = NULL;
+	atomic_fetch_add_explicit(&q->received, 1, memory_order_relaxed);
+	r->queue = q;
 	r->req.len = (size_t)n;
 	r->req.loop = l;
 	r->req.op = NULL;
@@ -156,14 +167,30 @@ static int clone_fd(int session_fd, int flags)
 	return steal_fd(&fd);
 }
 
-static int queue_init(struct transport *t, struct dev_queue *q)
+static void close_all(const int *fds, unsigned n)
 {
-	q->transport = t;
-	q->blocking_fd = clone_fd(t->config.session->fd, 0);
-	if (q->blocking_fd < 0)
-		return q->blocking_fd;
-	q->polled_fd = clone_fd(t->config.session->fd, O_NONBLOCK);
-	return q->polled_fd < 0 ? q->polled_fd : 0;
+	for (unsigned i = 0; i < n; i++)
+		close(fds[i]);
+}
+
+int transport_dev_open(const struct session *session, unsigned loops, int *fds)
+{
+	for (unsigned i = 0; i < TRANSPORT_FDS * loops; i++) {
+		/* the first of each loop blocks, the second is polled */
+		fds[i] = clone_fd(session->fd, i % TRANSPORT_FDS ? O_NONBLOCK : 0);
+		if (fds[i] < 0) {
+			close_all(fds, i);
+			return fds[i];
+		}
+	}
+	return 0;
+}
+
+static void queue_init(struct transport *t, unsigned i)
+{
+	t->queues[i].transport = t;
+	t->queues[i].blocking_fd = t->config.fds[TRANSPORT_FDS * i];
+	t->queues[i].polled_fd = t->config.fds[TRANSPORT_FDS * i + 1];
 }
 
 static struct loop_source queue_source(void *arg, unsigned i)
@@ -177,7 +204,7 @@ static struct loop_source queue_source(void *arg, unsigned i)
 int transport_dev_start(const struct transport_config *config, struct transport **out)
 {
 	struct transport *t = calloc(1, sizeof(*t) + config->loops * sizeof(struct dev_queue));
-	int err = 0;
+	int err;
 
 	if (!t)
 		return -ENOMEM;
@@ -186,11 +213,8 @@ int transport_dev_start(const struct transport_config *config, struct transport 
 	    PAGE + align_up(session_buffer_size(config->session), PAGE) + 2 * FS_READ_SLACK;
 	pthread_mutex_init(&t->lock, NULL);
 	for (unsigned i = 0; i < config->loops; i++)
-		t->queues[i].blocking_fd = t->queues[i].polled_fd = -1;
-	for (unsigned i = 0; !err && i < config->loops; i++)
-		err = queue_init(t, &t->queues[i]);
-	if (!err)
-		err = loop_group_start(&t->group, config->loops, config->ring, queue_source, t);
+		queue_init(t, i);
+	err = loop_group_start(&t->group, config->loops, config->ring, queue_source, t);
 	if (err) {
 		transport_free(t);
 		return err;
@@ -209,6 +233,24 @@ void transport_stop(struct transport *t)
 	loop_group_stop(t->group);
 }
 
+void transport_count(struct transport *t, uint64_t *answered, uint32_t *waiting)
+{
+	uint64_t done = 0, received = 0;
+
+	/* in this order, so that what comes meanwhile counts as waiting, not as less than none */
+	for (unsigned i = 0; i < t->config.loops; i++)
+		done += atomic_load(&t->queues[i].answered);
+	for (unsigned i = 0; i < t->config.loops; i++)
+		received += atomic_load(&t->queues[i].received);
+	*answered = done;
+	*waiting = (uint32_t)(received - done);
+}
+
+bool transport_idle(struct transport *t)
+{
+	return loop_group_idle(t->group);
+}
+
 void transport_free(struct transport *t)
 {
 	struct dev_request *r;
@@ -216,11 +258,8 @@ void transport_free(struct transport *t)
 	if (!t)
 		return;
 	loop_group_free(t->group);
-	for (unsigned i = 0; i < t->config.loops; i++) {
+	for (unsigned i = 0; i < t->config.loops; i++)
 		request_free(t->queues[i].current);
-		cleanup_fd(&t->queues[i].blocking_fd);
-		cleanup_fd(&t->queues[i].polled_fd);
-	}
 	while ((r = t->spare)) {
 		t->spare = r->next;
 		request_free(r);

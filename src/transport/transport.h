@@ -4,6 +4,7 @@
 #define CACHEFS_TRANSPORT_TRANSPORT_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct session;
 struct transport;
@@ -11,16 +12,31 @@ struct transport;
 struct transport_config {
 	struct session *session; /* session_init() has returned */
 	unsigned loops;
-	bool ring; /* loops have an io_uring for file I/O */
+	const int *fds; /* by transport_dev_open(), and closed by who called that */
+	bool ring;	/* loops have an io_uring for file I/O */
+	/*
+	 * Memory that the kernel copies requests to and from is always there: were it not, a
+	 * request whose server is killed in the midst of that would end with EIO instead of coming
+	 * again.
+	 */
+	bool resident;
 };
 
+#define TRANSPORT_FDS 2 /* for each loop */
+
+/* Descriptors for LOOPS loops, TRANSPORT_FDS each. 0 or a negative errno, and none is open then. */
+int transport_dev_open(const struct session *session, unsigned loops, int *fds);
 /* Starts serving over /dev/fuse. 0 or a negative errno. */
 int transport_dev_start(const struct transport_config *config, struct transport **out);
+/* Requests answered since the start, and received and not answered. Any thread; both grow old. */
+void transport_count(struct transport *t, uint64_t *answered, uint32_t *waiting);
+/* Does no loop execute anything itself, or wait for file I/O? */
+bool transport_idle(struct transport *t);
 /* Returns when the mount is gone, whoever unmounted it. */
 void transport_wait(struct transport *t);
 /* Stops serving although the mount may still be there. */
 void transport_stop(struct transport *t);
-/* After wait or stop, and after the pool is gone: all descriptors closed, memory freed. */
+/* After wait or stop, and after the pool is gone: memory freed. */
 void transport_free(struct transport *t);
 
 #endif

@@ -25,12 +25,12 @@ new_log() {
 	: >"$WORK/$(basename "$MNT").log"
 }
 
-# kill_cachefs MNT: the daemon dies without a flush; the host does not.
+# kill_cachefs MNT: all its processes die without a flush; the host does not.
 kill_cachefs() {
 	local pid
 
 	pid=$(daemon_pid "$1")
-	kill -KILL "$pid"
+	kill_all "$pid"
 	wait "$pid" 2>/dev/null
 	sed -i "/^$pid /d" "$WORK/daemons"
 	umount -l "$1"

@@ -18,7 +18,7 @@ need_kernel_path() {
 who() {
 	rm -f "$BACK/who"
 	truncate -s 16M "$BACK/who"
-	timeout 100 "$TOOLS/kpath" which "$(daemon_pid "$MNT")" "$MNT/who"
+	timeout 100 "$TOOLS/kpath" which "$(server_pid "$MNT")" "$MNT/who"
 }
 
 # What who should print for a mode, with kernel-path=auto.

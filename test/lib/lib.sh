@@ -195,7 +195,7 @@ mount_cachefs() {
 		sleep 0.05
 	done
 	diag "$MOUNT_CACHEFS $src $mnt -o $all: not mounted; its log:" "$(tail -n 20 "$log")"
-	kill -KILL "$pid" 2>/dev/null
+	kill_all "$pid"
 	return 1
 }
 
@@ -207,6 +207,26 @@ must_mount() {
 # The daemon's process id of the mount at MNT.
 daemon_pid() {
 	awk -v m="$(realpath "$1")" '$2 == m { pid = $1 } END { print pid }' "$WORK/daemons"
+}
+
+# The process that serves it: the supervisor's child, or the daemon itself with recover=off.
+server_pid() {
+	local daemon worker
+
+	daemon=$(daemon_pid "$1")
+	worker=$(ps -o pid=,stat= --ppid "$daemon" | awk '$2 !~ /^Z/ { pid = $1 } END { print pid }')
+	echo "${worker:-$daemon}"
+}
+
+# kill_all PID: a daemon and whoever serves for it, so that none of them can do anything any more.
+kill_all() {
+	local child
+
+	kill -STOP "$1" 2>/dev/null
+	for child in $(ps -o pid= --ppid "$1"); do
+		kill -KILL "$child" 2>/dev/null
+	done
+	kill -KILL "$1" 2>/dev/null
 }
 
 # Is this child of ours still there? Asked of the shell, since the kernel may reuse an id.
@@ -282,7 +302,7 @@ kill_daemons() {
 
 	[ -e "$WORK/daemons" ] || return 0
 	while read -r pid _; do
-		kill -KILL "$pid" 2>/dev/null
+		kill_all "$pid"
 	done <"$WORK/daemons"
 }
 
@@ -330,7 +350,7 @@ cleanup() {
 	if [ -e "$WORK/daemons" ]; then
 		while read -r pid m; do
 			wait_end "$pid" 5 || kill -TERM "$pid"
-			wait_end "$pid" 5 || kill -KILL "$pid"
+			wait_end "$pid" 5 || kill_all "$pid"
 			wait "$pid" 2>/dev/null
 		done <"$WORK/daemons"
 	fi

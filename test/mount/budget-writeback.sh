@@ -154,7 +154,7 @@ check_cost() {
 	for opts in "" dirty-limit=1G dirty-max=1G; do
 		must_mount "$BACK" "$MNT" "cache=unsafe${opts:+,$opts}"
 		exec 8<>"$MNT/f"
-		threads+=("$(cat "/proc/$(daemon_pid "$MNT")/task/"*/comm | wc -l)")
+		threads+=("$(cat "/proc/$(server_pid "$MNT")/task/"*/comm | wc -l)")
 		case $opts in
 		"") usual=$(kernel_path) ;;
 		dirty-limit*) is "$(kernel_path)" = "$usual" "$opts: the kernel path is as without" ;;

@@ -38,7 +38,7 @@ crash() {
 	local pid
 
 	pid=$(daemon_pid "$MNT")
-	kill -KILL "$pid"
+	kill_all "$pid"
 	wait "$pid" 2>/dev/null
 	umount -l "$MNT"
 	sed -i 's/^boot [^ ]*/boot 00000000-0000-4000-8000-000000000000/' "$BACK/.cachefs/crash-marker" ||

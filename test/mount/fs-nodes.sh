@@ -24,7 +24,7 @@ LINKS=600
 
 # Kibibytes of memory, and descriptors, of the daemon.
 rss() {
-	awk '/^VmRSS/ { print $2 }' "/proc/$(daemon_pid "$MNT")/status"
+	awk '/^VmRSS/ { print $2 }' "/proc/$(server_pid "$MNT")/status"
 }
 
 descriptors() {

@@ -56,7 +56,7 @@ fails "a second mount that needs it is refused" "another mount of it owns the sy
 exec 9<>"$MNT/f"
 succeeds "set again" has_attr "$BACK/f"
 pid=$(daemon_pid "$MNT")
-kill -KILL "$pid"
+kill_all "$pid"
 wait_end "$pid" 10
 exec 9>&-
 umount "$MNT"

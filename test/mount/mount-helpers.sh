@@ -24,8 +24,14 @@ install_helpers() {
 	mount -t tmpfs none /run/mount && touch /run/mount/utab
 }
 
+# A supervisor and the worker that it started count as one.
 server() {
-	pgrep -f "mount.cachefs $SRC $MNT( |$)"
+	local all pid
+
+	all=$(pgrep -f "mount.cachefs $SRC $MNT( |$)") || return
+	for pid in $all; do
+		grep -qx "$(ps -o ppid= "$pid" | tr -d ' ')" <<<"$all" || echo "$pid"
+	done
 }
 
 gone() {

@@ -31,9 +31,9 @@ pid=$(daemon_pid "$MNT")
 is "$(report names "$MNT")" = 0 "all names of the mount, no files"
 is_of 's["source"]' "\"$BACK\"" "source"
 is_of 's["mountpoint"]' "\"$MNT\"" "mountpoint"
-is_of 's["worker_pid"]' "$pid" "worker_pid"
-is_of '[s["supervisor_pid"], s["worker_restarts"], s["recover"], s["rules"]]' "[0, 0, false, 0]" \
-	"no supervisor, no rules"
+is_of 's["worker_pid"]' "$(server_pid "$MNT")" "worker_pid"
+is_of '[s["supervisor_pid"], s["worker_restarts"], s["recover"], s["rules"]]' "[$pid, 0, true, 0]" \
+	"a supervisor, no rules"
 is_of '[s["mode"], s["switches"]["no_flush"]]' '["unsafe", true]' "mode of the mount"
 is_of '"kernel-path=never" in s["options"]' true "options in force"
 is_of 's["version"]' "\"$("$MOUNT_CACHEFS" --version | awk '{ print $NF; exit }')\"" "version"

@@ -35,7 +35,7 @@ load() {
 }
 
 daemon_ticks() {
-	awk '{ print $14 + $15 }' "/proc/$(daemon_pid "$MNT")/stat"
+	awk '{ print $14 + $15 }' "/proc/$(server_pid "$MNT")/stat"
 }
 
 # Ten times a second until told to stop; its reports must be complete.

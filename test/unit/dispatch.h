@@ -30,6 +30,7 @@ static struct session session;
 static struct options options;
 static char directory[4096];
 static uint8_t *payload;
+static uint64_t unique = 4711; /* of the next request */
 
 static void thread_init(enum lane lane)
 {
@@ -133,6 +134,7 @@ static void record_release(struct request *req)
 }
 
 static const struct request_ops record_ops = { record_send, record_release };
+static const struct request_ops *ops = &record_ops;
 
 /* TOTAL bytes of header and arguments arrive; the header says TOLD. */
 static struct outcome send_raw(struct fuse_in_header head, const void *args, size_t total,
@@ -145,11 +147,11 @@ static struct outcome send_raw(struct fuse_in_header head, const void *args, siz
 
 	sem_init(&over, 0, 0);
 	head.len = (uint32_t)told;
-	head.unique = 4711;
+	head.unique = unique;
 	memcpy(in, &head, MIN(total, sizeof(head)));
 	if (total > sizeof(head))
 		memcpy(in + sizeof(head), args, total - sizeof(head));
-	c->req = (struct request){ .ops = &record_ops, .session = &session, .len = total,
+	c->req = (struct request){ .ops = ops, .session = &session, .len = total,
 				   .in = (void *)in, .payload = payload };
 	c->out = &o;
 	c->over = &over;

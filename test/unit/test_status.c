@@ -75,7 +75,8 @@ static json_int_t number_of(const json_t *j, const char *name)
 static const char *const mount_names[] = {
     "version", "source",	 "mountpoint", "transport",	  "engine",
     "recover", "supervisor_pid", "worker_pid", "worker_restarts", "files",
-    "options", "mode",		 "switches",   "rules",		  "sync_error"};
+    "options", "mode",		 "switches",   "rules",		  "sync_error",
+    "upgrades", "requests_resent", "last_death"};
 static const char *const file_names[] = {"path",
 					 "mode",
 					 "switches",
@@ -137,6 +138,7 @@ Test(status, no_files)
 	cr_assert_str_eq(text_of(j, "mode"), "writeback");
 	cr_assert(json_is_null(json_object_get(j, "sync_error")));
 	cr_assert(json_is_false(json_object_get(j, "recover")));
+	cr_assert(json_is_null(json_object_get(j, "last_death")));
 	json_decref(j);
 	s.mount.sync_error = EIO;
 	j = parsed(&s);

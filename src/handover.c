@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "handover.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "base/log.h"
+#include "base/util.h"
+#include "fs/shared.h"
+#include "fuse/mount.h"
+#include "server_internal.h"
+#include "settings.h"
+#include "supervisor/supervisor.h"
+#include "transport/transport.h"
+
+extern char **environ;
+
+int handover_program(char *path, size_t size)
+{
+	static const char deleted[] = " (deleted)";
+	ssize_t n = readlink("/proc/self/exe", path, size);
+
+	if (n < 0 || (size_t)n >= size)
+		return n < 0 ? -errno : -ENAMETOOLONG;
+	path[n] = '\0';
+	/* an installation replaces the file: what runs has no name any more, its successor has */
+	if (n > (ssize_t)strlen(deleted) && !strcmp(path + n - strlen(deleted), deleted))
+		path[(size_t)n - strlen(deleted)] = '\0';
+	return 0;
+}
+
+/* ---- what is said ---- */
+
+static void put(FILE *f, const char *key, const char *value)
+{
+	fprintf(f, "%s=%s", key, value);
+	fputc('\0', f);
+}
+
+static void put_number(FILE *f, const char *key, uint64_t value)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "%" PRIu64, value);
+	put(f, key, text);
+}
+
+static void put_numbers(FILE *f, const struct server *s)
+{
+	put_number(f, "format", HANDOVER_FORMAT);
+	put_number(f, "source-fd", (uint64_t)s->source_fd);
+	put_number(f, "device-fd", (uint64_t)s->session.fd);
+	put_number(f, "minor", s->session.minor);
+	put_number(f, "flags", s->session.flags);
+	put_number(f, "max-write", s->session.max_write);
+	put_number(f, "backing-depth", (uint64_t)(s->session.backing_depth + 1));
+	put_number(f, "owner", s->session.owner);
+	put_number(f, "loops", s->loops);
+	put_number(f, "mount-id", mount_identity(s->mount));
+	put_number(f, "no-mtab", s->options->no_mtab);
+	put_number(f, "settings-fd", (uint64_t)settings_fd(s->settings));
+	put_number(f, "restarts", atomic_load(&s->supervision->restarts));
+	put_number(f, "upgrades", atomic_load(&s->supervision->upgrades) + 1);
+}
+
+static void put_capabilities(FILE *f, const struct server *s)
+{
+#define PUT(id, field, name)                                                                       \
+	if (s->caps.field)                                                                         \
+		put(f, "capability", name);
+	CAPABILITY_TABLE(PUT)
+#undef PUT
+}
+
+static void put_device_fds(FILE *f, const struct server *s)
+{
+	for (unsigned i = 0; i < TRANSPORT_FDS * s->loops; i++)
+		put_number(f, "transport-fd", (uint64_t)s->device_fds[i]);
+}
+
+/* A memfd, or a negative errno. */
+static int handover_write(const struct server *s)
+{
+	char shown[16384], shared[FS_SHARED_TEXT];
+	int fd = sysret(memfd_create("cachefs-handover", MFD_CLOEXEC)), own, err;
+	FILE *f;
+
+	if (fd < 0)
+		return fd;
+	own = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	f = own < 0 ? NULL : fdopen(own, "w");
+	err = f ? fs_shared_describe(s->shared, shared, sizeof(shared)) : -errno;
+	if (err < 0) {
+		close(fd);
+		return err;
+	}
+	options_describe(s->options, shown, sizeof(shown));
+	put_numbers(f, s);
+	put_device_fds(f, s);
+	put_capabilities(f, s);
+	put(f, "shared", shared);
+	put(f, "options", shown);
+	put(f, "source", s->options->source);
+	put(f, "mountpoint", s->options->mountpoint);
+	err = fclose(f) ? -EIO : 0;
+	if (!err && lseek(fd, 0, SEEK_SET) == 0)
+		return fd;
+	close(fd);
+	return err ? err : -EIO;
+}
+
+/* ---- the check ---- */
+
+/* Under its own number in the child; dup2(2) of a descriptor to itself in there clears CLOEXEC. */
+static void inherit(void *arg, int fd)
+{
+	posix_spawn_file_actions_adddup2(arg, fd, fd);
+}
+
+static pid_t spawn_check(struct server *s, const char *program, int state, int out)
+{
+	char number[16];
+	char *argv[] = {(char *)(uintptr_t)program, (char *)(uintptr_t)TAKE_OVER_CHECK, number,
+			NULL};
+	posix_spawn_file_actions_t actions;
+	pid_t pid;
+	int err;
+
+	snprintf(number, sizeof(number), "%d", state);
+	posix_spawn_file_actions_init(&actions);
+	posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO);
+	inherit(&actions, state);
+	inherit(&actions, settings_fd(s->settings));
+	fs_shared_each_memory(s->shared, inherit, &actions);
+	err = posix_spawn(&pid, program, &actions, NULL, argv, environ);
+	posix_spawn_file_actions_destroy(&actions);
+	return err ? -err : pid;
+}
+
+static size_t read_all(int fd, char *text, size_t size)
+{
+	size_t len = 0;
+	ssize_t n;
+
+	while (len < size - 1 && (n = read(fd, text + len, size - 1 - len)) > 0)
+		len += (size_t)n;
+	text[len] = '\0';
+	text[strcspn(text, "\n")] = '\0';
+	return len;
+}
+
+static int check_result(int status, const char *text, const char *program, char *version,
+			size_t version_size, char *error, size_t error_size)
+{
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 0 && *text) {
+		snprintf(version, version_size, "%s", text);
+		return 0;
+	}
+	if (WIFEXITED(status) && *text)
+		snprintf(error, error_size, "%s", text);
+	else
+		snprintf(error, error_size,
+			 "%s ended with %s %d when it was asked whether it can take over: is it a "
+			 "cachefs that knows of upgrades?",
+			 program, WIFSIGNALED(status) ? "signal" : "exit status",
+			 WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+	return -EPROTO;
+}
+
+int handover_check(struct server *s, const char *program, char *version, size_t version_size,
+		   char *error, size_t error_size)
+{
+	_cleanup_fd_ int state = handover_write(s);
+	int out[2], status, err = state < 0 ? state : 0;
+	char text[512] = "";
+	pid_t pid;
+
+	if (!err && pipe2(out, O_CLOEXEC) < 0)
+		err = -errno;
+	if (err) {
+		snprintf(error, error_size, "the upgrade could not be prepared: %s",
+			 strerror(-err));
+		return err;
+	}
+	pid = spawn_check(s, program, state, out[1]);
+	close(out[1]);
+	if (pid > 0)
+		read_all(out[0], text, sizeof(text));
+	close(out[0]);
+	if (pid < 0) {
+		snprintf(error, error_size, "%s could not be run: %s", program, strerror(-pid));
+		return pid;
+	}
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	return check_result(status, text, program, version, version_size, error, error_size);
+}
+
+/* ---- the exec ---- */
+
+static void set_inherited(void *arg, int fd)
+{
+	int flags = fcntl(fd, F_GETFD);
+
+	if (flags >= 0)
+		fcntl(fd, F_SETFD, *(const bool *)arg ? flags & ~FD_CLOEXEC : flags | FD_CLOEXEC);
+}
+
+static void set_all_inherited(struct server *s, int state, int program, bool on)
+{
+	fs_shared_each_fd(s->shared, set_inherited, &on);
+	for (unsigned i = 0; i < TRANSPORT_FDS * s->loops; i++)
+		set_inherited(&on, s->device_fds[i]);
+	set_inherited(&on, s->source_fd);
+	set_inherited(&on, s->session.fd);
+	set_inherited(&on, settings_fd(s->settings));
+	set_inherited(&on, state);
+	set_inherited(&on, program);
+}
+
+static int exec_fd(int program, const char *name, int state, int back)
+{
+	char number[16], own[16];
+	char *argv[] = {(char *)(uintptr_t)name, (char *)(uintptr_t)TAKE_OVER, number, own, NULL};
+
+	snprintf(number, sizeof(number), "%d", state);
+	snprintf(own, sizeof(own), "%d", back);
+	return sysret(execveat(program, "", argv, environ, AT_EMPTY_PATH));
+}
+
+int handover_exec(struct server *s, const char *program)
+{
+	_cleanup_fd_ int fd = open(program, O_RDONLY | O_CLOEXEC);
+	_cleanup_fd_ int own = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	_cleanup_fd_ int state = -1;
+	int err;
+
+	if (fd < 0 || own < 0)
+		return -errno;
+	state = handover_write(s);
+	if (state < 0)
+		return state;
+	set_all_inherited(s, state, own, true);
+	err = exec_fd(fd, program, state, own);
+	set_all_inherited(s, state, own, false);
+	return err;
+}
+
+void handover_return(int fd, int program)
+{
+	/* -1: nobody to return to a second time */
+	exec_fd(program, "mount.cachefs", fd, -1);
+}

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the front (server.c) and the serving (serve.c) of a mount share. */
+#ifndef CACHEFS_SERVER_INTERNAL_H
+#define CACHEFS_SERVER_INTERNAL_H
+
+#include <limits.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "config/options.h"
+#include "fs/fs.h"
+#include "fuse/session.h"
+#include "server.h"
+
+struct fs_shared;
+struct mount;
+struct settings;
+struct supervisor;
+struct supervision;
+struct transport;
+
+/* threads=1024, or as many as processors and some more */
+#define LOOPS_MAX 4096
+
+struct server {
+	/* ---- made in front, before there is a worker; the same for each of them ---- */
+	struct options *options;
+	bool privileged;
+	int source_fd;
+	struct capabilities caps;
+	const struct engine *engine;
+	struct mount *mount;
+	struct session session;
+	unsigned loops;		     /* at most LOOPS_MAX */
+	unsigned restarts, upgrades; /* before this program took over */
+	int upgrade_error;	     /* errno: why another program did not */
+	int *device_fds;	     /* of the transport */
+	struct fs_shared *shared;
+	struct settings *settings;
+	struct supervisor *supervisor; /* NULL: one process is all there is */
+	struct supervision *supervision;
+	char program[PATH_MAX]; /* what an upgrade starts */
+	bool *kept;		/* by number: descriptors that are open for good; NRKEPT of them */
+	int nkept;
+
+	/* ---- the worker's own ---- */
+	struct pool *pool;
+	struct fs *fs;
+	struct transport *transport;
+	pthread_t signals;
+	bool have_signals;
+	atomic_bool ending, handing_over;
+	atomic_bool told_to_end;    /* by a signal: files may be open still */
+	pthread_mutex_t shown_lock; /* shown; after session.options_lock */
+	char shown[8192];	    /* the options in force, as last seen */
+};
+
+/*
+ * serve.c: serves until the mount is gone, or this process is told to end; an exit status. RESUMED:
+ * another process served before.
+ */
+int server_serve(struct server *s, bool resumed);
+/* The mount answers: what the world is told. */
+void server_ready(struct server *s);
+
+/* descriptors.c: those that are open now, but for what is recorded in s->shared, are for good. */
+int server_keep_descriptors(struct server *s);
+/* Closes what is neither kept nor recorded: a dead worker's. No other thread exists. */
+void server_close_leftovers(struct server *s);
+
+int server_backing_open(void *arg, int fd);
+void server_backing_close(void *arg, int id);
+
+#endif

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What supervisor.c, worker.c and tasks.c share. */
+#ifndef CACHEFS_SUPERVISOR_INTERNAL_H
+#define CACHEFS_SUPERVISOR_INTERNAL_H
+
+#include <pthread.h>
+
+#include "supervisor/supervisor.h"
+
+#define LATE_MAX 8
+
+enum message_kind {
+	MESSAGE_READY,	   /* worker: it serves */
+	MESSAGE_PING,	   /* answer with your health */
+	MESSAGE_PONG,	   /* worker */
+	MESSAGE_UPGRADE,   /* worker: somebody asks for it */
+	MESSAGE_HAND_OVER, /* answer what you have, and end */
+};
+
+struct message {
+	enum message_kind kind;
+	struct health health; /* PONG */
+};
+
+enum outcome {
+	OUTCOME_ENDED,	  /* as it should, or it could not start: so does the supervisor */
+	OUTCOME_HANDOVER, /* for an upgrade */
+	OUTCOME_DIED,
+	OUTCOME_FAILED /* once too often */
+};
+
+struct supervisor {
+	struct supervisor_config config;
+	struct supervision *memory;
+	int control[2]; /* the supervisor's end, the worker's; SOCK_SEQPACKET of struct message */
+	int signal_fd;
+	int self_fd; /* pidfd of the supervisor, which the worker polls */
+
+	/* of the worker that there is; times of CLOCK_MONOTONIC, nanoseconds */
+	bool ready, hung;
+	uint64_t started, asked, pong, progress, answered, ticked;
+	/* of all of them */
+	bool told_ready;
+	unsigned points;
+	/* Dead ones of which threads are left in notifications. */
+	pid_t late[LATE_MAX];
+	unsigned nlate;
+
+	/* worker */
+	struct worker_calls calls;
+	pthread_t thread;
+};
+
+/* The threads of process PID. */
+struct tasks {
+	bool leader_dead;
+	bool waiting_for_storage; /* one is in uninterruptible sleep */
+	bool traced;
+	unsigned alive;	    /* not counting those that are dead already */
+	unsigned notifying; /* of those, in a notification */
+};
+void tasks_look(pid_t pid, struct supervision *m, struct tasks *out);
+
+#endif

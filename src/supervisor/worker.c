@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The worker's side of its supervision. */
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+
+#include "base/log.h"
+#include "base/util.h"
+#include "supervisor/supervisor_internal.h"
+
+void worker_begin(struct supervisor *s)
+{
+	/* as if it had been told to end; the descriptor of the supervisor says so, too */
+	prctl(PR_SET_PDEATHSIG, SIGTERM);
+	if (getppid() != atomic_load(&s->memory->supervisor))
+		kill(getpid(), SIGTERM);
+}
+
+static int say(struct supervisor *s, const struct message *m)
+{
+	return send(s->control[1], m, sizeof(*m), MSG_NOSIGNAL) == sizeof(*m) ? 0 : -errno;
+}
+
+static void answer(struct supervisor *s)
+{
+	struct message m, pong = {.kind = MESSAGE_PONG};
+
+	if (recv(s->control[1], &m, sizeof(m), MSG_DONTWAIT) != sizeof(m))
+		return;
+	if (m.kind == MESSAGE_PING) {
+		s->calls.health(s->calls.arg, &pong.health);
+		say(s, &pong);
+	} else if (m.kind == MESSAGE_HAND_OVER) {
+		s->calls.hand_over(s->calls.arg);
+	}
+}
+
+static void *worker_thread(void *arg)
+{
+	struct supervisor *s = arg;
+	struct pollfd p[] = {{.fd = s->control[1], .events = POLLIN},
+			     {.fd = s->self_fd, .events = POLLIN}};
+
+	int msec = 1000;
+
+	for (;;) {
+		int n = poll(p, 2, msec);
+
+		if (n == 0 && msec >= 0) {
+			s->calls.settled(s->calls.arg);
+			msec = -1;
+		}
+		if (n <= 0)
+			continue;
+		if (p[1].revents) {
+			s->calls.orphaned(s->calls.arg);
+			return NULL;
+		}
+		answer(s);
+	}
+}
+
+int worker_ready(struct supervisor *s, const struct worker_calls *calls)
+{
+	struct message m = {.kind = MESSAGE_READY};
+	pthread_attr_t attr;
+	int err;
+
+	s->calls = *calls;
+	pthread_attr_init(&attr);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED); /* it ends with the process */
+	err = -pthread_create(&s->thread, &attr, worker_thread, s);
+	pthread_attr_destroy(&attr);
+	return err ? err : say(s, &m);
+}
+
+int worker_ask_upgrade(struct supervisor *s)
+{
+	return say(s, &(struct message){.kind = MESSAGE_UPGRADE});
+}
+
+int supervision_notify_begin(struct supervision *m)
+{
+	int tid = (int)syscall(SYS_gettid);
+
+	for (int i = 0; i < SUPERVISION_NOTIFYING; i++) {
+		int none = 0;
+
+		if (!atomic_load_explicit(&m->notifying[i], memory_order_relaxed) &&
+		    atomic_compare_exchange_strong(&m->notifying[i], &none, tid))
+			return i;
+	}
+	return -1;
+}
+
+void supervision_notify_end(struct supervision *m, int slot)
+{
+	if (slot >= 0)
+		atomic_store(&m->notifying[slot], 0);
+}
