@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What the kernel knows by id, after the process that told it was killed. */
 #include "resume.h"
+#include "fuse/abi.h"
+#include "supervisor/journal.h"
 
 /* ---- nodes, handles ---- */
 
@@ -382,6 +384,113 @@ Test(resume, an_open_that_comes_again)
 	end();
 }
 
+/* As fuse/dispatch.c does it. */
+static void journalled(uint64_t unique, bool resent)
+{
+	static struct once once;
+
+	once = (struct once){ .unique = unique, .resent = resent };
+	if (resent)
+		once_found(&once, journal_find(shared->journal, unique));
+	if (!once.entry)
+		once.entry = journal_take(shared->journal, unique, FUSE_CREATE, resent);
+	fs_thread_once(&once);
+}
+
+static int create(const char *name, int flags, struct fs_entry *e, struct fs_opened *o)
+{
+	return fs_create_file(fs, 1, name, O_RDWR | flags, 0400, &caller, e, o);
+}
+
+/* Each dies in the registration with the kernel path: made, looked up, and not published. */
+static void dies_creating(void)
+{
+	struct fs_opened o;
+	struct fs_entry e;
+
+	atomic_store(&told->backing.die, true);
+	journalled(200, false);
+	create("new", O_EXCL, &e, &o);
+	IN_WORKER(false);
+}
+
+static struct journal_entry *entry_of(uint64_t unique)
+{
+	struct journal_entry *e;
+
+	cr_assert_eq(journal_resume(shared->journal), 0);
+	e = journal_find(shared->journal, unique);
+	cr_assert_not_null(e);
+	return e;
+}
+
+static void creates_again(enum journal_state state)
+{
+	struct fs_opened o;
+	struct fs_entry e;
+	struct stat st;
+
+	begin("writeback");
+	config.caps.kernel_path = true;
+	config.kernel_path = KERNEL_PATH_AUTO;
+	worker(dies_creating);
+	atomic_store(&told->backing.die, false);
+	atomic_store(&entry_of(200)->state, state);
+	cr_assert_eq(journal_resume(shared->journal), 0);
+	resume();
+	cr_assert_eq(fstatat(fs->root_fd, "new", &st, 0), 0);
+	journalled(200, true);
+	cr_assert_eq(create("new", O_EXCL, &e, &o), 0);
+	cr_assert_eq(e.st.stx_ino, st.st_ino);
+	cr_assert_eq(e.st.stx_mode, S_IFREG | 0400);
+	cr_assert_eq(lookups_of(e.id), 1, "the dead one's is given back");
+	cr_assert(handle_get(fs, o.fh)->can_write);
+	/* the next one is another one */
+	journalled(202, false);
+	cr_assert_eq(create("new", O_EXCL, &e, &o), -EEXIST);
+	fs_thread_once(NULL);
+	end();
+}
+
+Test(resume, a_create_that_was_made)
+{
+	creates_again(JOURNAL_DONE);
+}
+
+Test(resume, a_create_that_was_perhaps_made)
+{
+	creates_again(JOURNAL_BEGUN);
+}
+
+/* Its file was there before: not its own, begun or not. */
+static void dies_before_creating(void)
+{
+	uint64_t id;
+
+	fs_release(fs, make_file(1, "old", "older", &id));
+	usleep(50000); /* a tick of the filesystem's clock and more */
+	fs_release(fs, make_file(1, "later", "", &id));
+	journalled(204, false);
+	once_making(fs->root_fd);
+}
+
+Test(resume, a_create_that_was_not_made)
+{
+	struct fs_opened o;
+	struct fs_entry e;
+
+	begin("writeback");
+	worker(dies_before_creating);
+	cr_assert_eq(journal_resume(shared->journal), 0);
+	resume();
+	journalled(204, true);
+	cr_assert_eq(create("old", O_EXCL, &e, &o), -EEXIST);
+	fs_thread_once(NULL);
+	cr_assert_eq(create("old", 0, &e, &o), 0);
+	cr_assert(handle_reads(o.fh, "older"));
+	end();
+}
+
 /* ---- killed in the middle ---- */
 
 static void half_made(void)
@@ -530,6 +639,7 @@ Test(resume, another_program_adopts_it)
 	char text[FS_SHARED_TEXT], why[256], part[64];
 	struct fs_shared *adopted;
 	struct fs_state *state;
+	int fd, other;
 
 	begin("writeback");
 	worker(look_around);
@@ -556,6 +666,11 @@ Test(resume, another_program_adopts_it)
 	arena_memory_release(shared->names);
 	arena_memory_release(shared->handles);
 	arena_memory_release(shared->state_memory);
+	fd = journal_memfd(shared->journal);
+	other = dup(fd);
+	journal_destroy(shared->journal);
+	cr_assert_eq(dup2(other, fd), fd);
+	close(other);
 	free(shared);
 	shared = config.shared = adopted;
 	start();
