@@ -5,8 +5,8 @@
 set -u
 cd "${top_srcdir:-.}" || exit 1
 
-patterns=('src/*/*.c' 'src/*/*.h' 'src/*.c' 'include/*.h' 'test/unit/*.c' 'test/unit/*.h' 'test/mount/*.sh'
-	'test/lib/*.c' 'test/lib/*.h' 'test/lib/*.sh' 'test/fuzz/*.[ch]' 'test/fuzz/*.sh' 'contrib/bench/*.c'
+patterns=('src/*/*.c' 'src/*/*.h' 'src/*.c' 'include/*.h' 'test/unit/*.c' 'test/unit/*.h' 'test/guest/*.sh'
+	'test/mount/*.sh' 'test/lib/*.c' 'test/lib/*.h' 'test/lib/*.sh' 'test/fuzz/*.[ch]' 'test/fuzz/*.sh' 'contrib/bench/*.c'
 	'm4/*.m4' 'doc/*')
 echo "1..${#patterns[@]}"
 words=$(tr -s ' \t\\' '\n' <Makefile.am | sort -u)
