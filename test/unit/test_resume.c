@@ -185,6 +185,17 @@ static void nameless(void)
 	told->ids[1] = e.id;
 	told->fhs[1] = o.fh;
 	IN_WORKER(pwrite(handle_get(fs, o.fh)->fd, "tmpfile", 7, 0) == 7);
+	/* killed between unlink(2) and the note of it, and where nothing was removed */
+	for (int i = 3; i < 5; i++) {
+		char name[2] = { (char)('a' + i), 0 };
+		struct node *n;
+
+		fs_release(fs, make_file(1, name, "", &told->ids[i]));
+		n = node_get(fs, told->ids[i]);
+		node_ref(fs, n);
+		IN_WORKER(node_hold(fs, n).node == n);
+		IN_WORKER(i == 4 || unlinkat(fs->root_fd, name, 0) == 0);
+	}
 	/* known to the kernel by its working directory alone */
 	told->ids[2] = make_dir(1, "cwd");
 	IN_WORKER(fs_rmdir(fs, 1, "cwd") == 0);
@@ -201,8 +212,12 @@ Test(resume, files_without_a_name)
 	resume();
 	cr_assert(handle_reads(told->fhs[0], "unlinked"));
 	cr_assert(handle_reads(told->fhs[1], "tmpfile"));
-	for (int i = 0; i < 3; i++)
+	while (fs->fds.lru) /* as if many others were needed */
+		path_fd_drop(fs, fs->fds.lru);
+	for (int i = 0; i < 5; i++)
 		cr_assert_eq(fs_getattr(fs, told->ids[i], FS_NO_HANDLE, &st), 0, "%d", i);
+	cr_assert(node_get(fs, told->ids[3])->rec->retained);
+	cr_assert_not(node_get(fs, told->ids[4])->rec->retained);
 	cr_assert_eq(fs_link(fs, told->ids[1], 1, "linked", &e), 0);
 	cr_assert_eq(e.id, told->ids[1]);
 	/* their blocks are free when the kernel has forgotten them */
