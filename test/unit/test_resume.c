@@ -606,6 +606,34 @@ Test(resume, the_kernel_path_stays)
 	end();
 }
 
+/* ---- a close ---- */
+
+/* The flush after the last close has closed the descriptor, and the handle is still known. */
+static void half_closed(void)
+{
+	struct handle *h;
+	int fd;
+
+	told->fhs[0] = make_file(1, "f", "", &told->ids[0]);
+	h = handle_get(fs, told->fhs[0]);
+	fd = h->fd;
+	handle_give_fd(h);
+	close(fd);
+	told->fhs[1] = make_file(1, "g", "another's", &told->ids[1]);
+	IN_WORKER(handle_get(fs, told->fhs[1])->fd == fd);
+}
+
+Test(resume, a_descriptor_that_was_given_away)
+{
+	begin("writeback");
+	worker(half_closed);
+	resume();
+	cr_assert_eq(handle_get(fs, told->fhs[0])->fd, -1);
+	fs_release(fs, told->fhs[0]); /* which comes again */
+	cr_assert(handle_reads(told->fhs[1], "another's"));
+	end();
+}
+
 /* ---- modes ---- */
 
 static void in_modes(void)
