@@ -869,23 +869,37 @@ static void storm_check(void)
 	}
 }
 
-Test(resume, killed_anywhere, .timeout = 120)
+static void idle(void)
+{
+}
+
+/* At work, and every third one soon after its start: while it rebuilds what the last one left. */
+static void storm_kills(int rounds)
+{
+	for (int i = 0; i < rounds; i++) {
+		pid_t pid = worker_start(storm_work);
+
+		usleep(i % 3 == 2 ? (useconds_t)rand() % 3000 : 3000 + (useconds_t)rand() % 20000);
+		kill(pid, SIGKILL);
+		worker_wait(pid);
+		sweep_fds();
+	}
+}
+
+static void storm_run(const char *mode, bool kernel_path)
 {
 	const int rounds = 60;
 	size_t size = sizeof(*storm) * STORM_THREADS * STORM_NAMES;
 	uint32_t nodes, handles;
 	int known = 0, fds;
 
-	begin("writeback");
+	begin(mode);
+	config.caps.kernel_path = kernel_path;
+	config.kernel_path = kernel_path ? KERNEL_PATH_AUTO : KERNEL_PATH_NEVER;
+	config.flush_on_close = true;
 	storm = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	for (int i = 0; i < rounds; i++) {
-		pid_t pid = worker_start(storm_work);
-
-		usleep(3000 + (useconds_t)rand() % 20000);
-		kill(pid, SIGKILL);
-		worker_wait(pid);
-		sweep_fds();
-	}
+	worker(idle); /* so that what is killed in its start is always a successor */
+	storm_kills(rounds);
 	start();
 	storm_check();
 	/* a kill leaks what the requests in the air had counted, each thread's one; no more */
@@ -897,9 +911,26 @@ Test(resume, killed_anywhere, .timeout = 120)
 	cr_log_info("%u nodes, %u handles, %d descriptors", nodes, handles, fds);
 	cr_assert_leq(nodes, (uint32_t)(1 + known + rounds * STORM_THREADS), "%u", nodes);
 	cr_assert_leq(handles, (uint32_t)(known + rounds * STORM_THREADS), "%u", handles);
-	cr_assert_leq(fds, (int)(nodes + handles + 32), "%d", fds);
+	/* and a witness for each open file */
+	cr_assert_leq(fds, (int)(nodes + 2 * handles + 32), "%d", fds);
+	cr_assert_leq(backings_open(), handles);
 	munmap(storm, size);
 	end();
+}
+
+Test(resume, killed_anywhere, .timeout = 120)
+{
+	storm_run("writeback", false);
+}
+
+Test(resume, killed_anywhere_on_the_kernel_path, .timeout = 120)
+{
+	storm_run("writeback", true);
+}
+
+Test(resume, killed_anywhere_when_flushes_are_dropped, .timeout = 120)
+{
+	storm_run("unsafe", true);
 }
 
 /* ---- how long it takes ---- */
