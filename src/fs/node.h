@@ -74,7 +74,7 @@ static inline bool node_record_in_use(const struct node_record *r)
 /* There is, or was a moment ago, an open file that leaves something here. */
 static inline bool node_was_open(const struct node_record *r)
 {
-	return r->mode || atomic_load(&r->owes.witness);
+	return r->mode || r->backing_id > 0 || atomic_load(&r->owes.witness);
 }
 
 #define NAME_PART 48 /* bytes */

@@ -902,6 +902,7 @@ static void storm_run(const char *mode, bool kernel_path)
 	storm_kills(rounds);
 	start();
 	storm_check();
+	fs_stop(fs); /* what is owed to closed files keeps them open until it is done */
 	/* a kill leaks what the requests in the air had counted, each thread's one; no more */
 	nodes = arena_used(fs->nodes);
 	handles = arena_used(fs->handles);
@@ -913,7 +914,6 @@ static void storm_run(const char *mode, bool kernel_path)
 	cr_assert_leq(handles, (uint32_t)(known + rounds * STORM_THREADS), "%u", handles);
 	/* and a witness for each open file */
 	cr_assert_leq(fds, (int)(nodes + 2 * handles + 32), "%d", fds);
-	cr_assert_leq(backings_open(), handles);
 	munmap(storm, size);
 	end();
 }
