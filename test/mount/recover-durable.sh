@@ -118,7 +118,7 @@ check_error_in_flight() {
 	exec 9<>"$MNT/f"
 	write_4k
 	disk_delay write 1000
-	disk_fail write EIO
+	disk_fail write EIO count=1 # no other request can have the error again
 	fsync_9 2>"$WORK/flush" &
 	flush=$!
 	sleep 0.3
