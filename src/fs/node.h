@@ -58,6 +58,7 @@ struct node_record {
 	uint8_t unlinked; /* a regular file without a name: not pinned. shard */
 	uint8_t retained; /* no name leads to it any more: FD is kept. fs->fds.lock */
 	uint8_t kernel_refused; /* as file->kernel_refused. file->lock */
+	uint8_t holding;	/* a name of it is being removed: perhaps it is RETAINED */
 	uint8_t sync_attr;	/* OWES_ATTR_. A CLAIM_GATE on the file's range */
 	uint8_t flush_owed;	/* closed by the last writer, and not flushed yet */
 	uint8_t handle[NODE_HANDLE_MAX];
