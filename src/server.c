@@ -281,11 +281,11 @@ static void ready(void *arg)
 	server_ready(arg);
 }
 
-static void refuse(void *arg, int signal_fd)
+static bool refuse(void *arg, int signal_fd)
 {
 	struct server *s = arg;
 
-	session_refuse(&s->session, signal_fd);
+	return session_refuse(&s->session, signal_fd);
 }
 
 static void detach(void *arg)
@@ -360,13 +360,19 @@ static void finish(struct server *s)
 	cleanup_fd(&s->source_fd);
 }
 
-/* Before any thread: all of them leave signals to signal_thread(), or to the supervisor. */
+/*
+ * Before any thread: all of them leave signals to signal_thread(), or to the supervisor. But those of
+ * faults end the process also when they are sent, which is how one asks for a core.
+ */
 static void block_signals(void)
 {
+	static const int faults[] = {SIGABRT, SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP};
 	sigset_t all;
 
 	sigfillset(&all);
-	pthread_sigmask(SIG_BLOCK, &all, NULL);
+	for (size_t i = 0; i < ARRAY_SIZE(faults); i++)
+		sigdelset(&all, faults[i]);
+	pthread_sigmask(SIG_SETMASK, &all, NULL);
 }
 
 int server_run(struct options *o)

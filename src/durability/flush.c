@@ -23,7 +23,17 @@ void flush_latch(struct flush_state *f, int error)
 {
 	int none = 0;
 
+	/* first: whoever sees the error may tell a client of it, and be killed */
+	if (f->record)
+		__atomic_store_n(f->record, -error, __ATOMIC_RELEASE);
 	atomic_compare_exchange_strong(&f->error, &none, -error);
+}
+
+void flush_forgive(struct flush_state *f)
+{
+	atomic_store(&f->error, 0);
+	if (f->record)
+		__atomic_store_n(f->record, 0, __ATOMIC_RELEASE);
 }
 
 int flush_error(struct flush_state *f)

@@ -19,6 +19,7 @@ struct file_stats;
 
 struct flush_state {
 	atomic_int error; /* errno, or 0 */
+	int32_t *record;  /* the same, for who serves the file after us; or NULL. Borrowed */
 };
 
 /*
@@ -41,6 +42,8 @@ void flush_latch(struct flush_state *f, int error);
 void flush_latch_error(struct flush_state *f, int error);
 /* Latches what write-back has reported since FD was opened, or last asked. Does not block. */
 void flush_check(struct flush_state *f, int fd);
+/* What was lost is no matter any more. */
+void flush_forgive(struct flush_state *f);
 /* 0 or the latched error as a negative errno. */
 int flush_error(struct flush_state *f);
 

@@ -116,6 +116,33 @@ int marker_resolve(struct marker *m, int error)
 	return marker_change(m, apply_resolve, &error);
 }
 
+int marker_adopt(struct marker *m)
+{
+	struct model *next = model_clone(m->model);
+	int err = next ? model_adopt_left(next) : -ENOMEM;
+
+	if (err) {
+		model_unref(next);
+		return err;
+	}
+	m->uncertain = m->adopted = m->owner;
+	marker_install(m, next, false);
+	return 0;
+}
+
+static int apply_nothing(struct marker *m, struct model *next, const void *arg)
+{
+	(void)m;
+	(void)next;
+	(void)arg;
+	return 0;
+}
+
+int marker_confirm(struct marker *m)
+{
+	return marker_change(m, apply_nothing, NULL);
+}
+
 static int apply_error(struct marker *m, struct model *next, const void *arg)
 {
 	struct timespec now = clock_now(CLOCK_REALTIME_COARSE);

@@ -62,7 +62,8 @@ enum marker_found {
  * /proc/sys/kernel/random/boot_id (tests): letters, digits, dashes, 63 at most, else -EINVAL.
  * Becomes the owner of the private directory where there is a marker, else with the first change,
  * until marker_destroy(). On a read-only backing it is only read; changes fail with -EROFS.
- * -EBUSY: files are tainted, and another daemon has the marker; -EPERM, -ENOTDIR: see private_dir.h.
+ * -EBUSY: files are tainted, and another daemon has the marker; -EPERM, -ENOTDIR: see
+ * private_dir.h.
  */
 int marker_create(struct private_dir *p, const char *boot_id, struct marker **out,
 		  enum marker_found *found);
@@ -74,6 +75,14 @@ void marker_destroy(struct marker *m);
  * Does nothing where there is none. Once after marker_create().
  */
 int marker_resolve(struct marker *m, int error);
+/*
+ * Instead of it, when we go on where that process was killed, with its files open: its section is
+ * ours. What it covers need not be written again, but the last change of it may not be durable yet:
+ * marker_confirm() makes it so; until then marker_begin() does, as if nothing was covered. The
+ * first does not block. 0 or -ENOMEM.
+ */
+int marker_adopt(struct marker *m);
+int marker_confirm(struct marker *m);
 /* Tainted sections: from now on new files are not concerned. Once after marker_resolve(). */
 int marker_seen(struct marker *m);
 

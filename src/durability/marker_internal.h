@@ -77,6 +77,8 @@ struct section *model_add(struct model *m, enum section_state state, const char 
 			  struct timespec since);
 /* Those in STATE go; how many. */
 unsigned model_drop(struct model *m, enum section_state state);
+/* Those left on this boot become one that is active. 0 or -ENOMEM */
+int model_adopt_left(struct model *m);
 /* Those that concern nothing go; how many. */
 unsigned model_drop_empty(struct model *m);
 /* More tainted sections than allowed become one of the whole mount. 1: they have, 0 or -ENOMEM */
@@ -140,6 +142,7 @@ struct marker {
 	struct change *changes, **last;
 	bool owner;	/* turn */
 	bool uncertain; /* turn; what is in the directory may not be the model */
+	bool adopted;	/* turn; the same: it may not be on stable storage */
 	bool waited;	/* turn; in vain for another owner */
 	int complained; /* turn; errno of what was logged last, 0: nothing since it worked */
 

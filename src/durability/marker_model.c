@@ -454,6 +454,24 @@ unsigned model_drop_empty(struct model *m)
 	return drop(m, false, SECTION_TAINTED);
 }
 
+int model_adopt_left(struct model *m)
+{
+	struct section *first = NULL, *s;
+	int err = 0;
+
+	for (s = m->sections; s && !err; s = s->next) {
+		if (s->state != SECTION_LEFT)
+			continue;
+		if (first)
+			err = section_absorb(first, s);
+		else
+			(first = s)->state = SECTION_ACTIVE;
+	}
+	if (!err)
+		model_drop(m, SECTION_LEFT);
+	return err;
+}
+
 int model_limit(struct model *m)
 {
 	struct section *oldest = model_find(m, SECTION_TAINTED), *s;

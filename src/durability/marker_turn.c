@@ -83,28 +83,6 @@ int marker_load(struct marker *m, struct model **out)
 
 /* ---- writing; turn ---- */
 
-/*
- * Another daemon had the directory until now, and may have died. What it left on this boot becomes
- * part of our section: our next flush is one of the whole backing.
- */
-static int adopt(struct model *model, bool keep_left)
-{
-	struct section *first = NULL, *s;
-	int err = 0;
-
-	for (s = model->sections; s && !keep_left && !err; s = s->next) {
-		if (s->state != SECTION_LEFT)
-			continue;
-		if (first)
-			err = section_absorb(first, s);
-		else
-			(first = s)->state = SECTION_ACTIVE;
-	}
-	if (!err && !keep_left)
-		model_drop(model, SECTION_LEFT);
-	return err;
-}
-
 /* Who has been waited for once is not about to end: nobody else waits for it. */
 static int own_dir(struct marker *m)
 {
@@ -132,8 +110,12 @@ static int become_owner(struct marker *m)
 		found = model_new();
 		err = found ? 0 : -ENOMEM;
 	}
-	if (!err)
-		err = adopt(found, model_has(m->model, SECTION_LEFT));
+	/*
+	 * Another daemon had the directory until now, and may have died. What it left on this boot
+	 * becomes part of our section: our next flush is one of the whole backing.
+	 */
+	if (!err && !model_has(m->model, SECTION_LEFT))
+		err = model_adopt_left(found);
 	if (err) {
 		model_unref(found);
 		private_dir_disown(m->own);
@@ -215,14 +197,14 @@ static int write_changes(struct marker *m, struct change *changes)
 	if (!err && changed)
 		err = write_model(m, next);
 	if (!err && changed) {
-		m->uncertain = false;
+		m->uncertain = m->adopted = false;
 		complain(m, 0);
 		marker_install(m, next, true);
 		return 0;
 	}
 	model_unref(next);
 	if (err) {
-		m->uncertain = m->owner && !still_written(m);
+		m->uncertain = m->owner && (m->adopted || !still_written(m));
 		complain(m, -err);
 	}
 	set_covering(m, !m->uncertain);

@@ -27,6 +27,7 @@ struct private_dir {
 	bool busy;
 	atomic_int dir_fd;     /* -1: not opened yet; its number stays, as others have it */
 	int lock_fd;	       /* turn; -1: not the owner */
+	atomic_int *record;    /* LOCK_FD + 1, for who comes after us; or NULL */
 	atomic_uint owners;    /* calls of private_dir_own() that were not given back */
 	atomic_int complained; /* errno of the last refusal that was logged */
 };
@@ -63,6 +64,15 @@ int private_dir_create(int root_fd, struct private_dir **out)
 	return 0;
 }
 
+/* Turn, or nobody else is there. The record goes before the number can be another file's. */
+static void release_lock(struct private_dir *p)
+{
+	if (p->record)
+		atomic_store(p->record, 0);
+	cleanup_fd(&p->lock_fd);
+	p->lock_fd = -1;
+}
+
 void private_dir_destroy(struct private_dir *p)
 {
 	int fd;
@@ -70,7 +80,7 @@ void private_dir_destroy(struct private_dir *p)
 	if (!p)
 		return;
 	fd = atomic_load(&p->dir_fd);
-	cleanup_fd(&p->lock_fd);
+	release_lock(p);
 	cleanup_fd(&fd);
 	pthread_cond_destroy(&p->turned);
 	pthread_mutex_destroy(&p->mutex);
@@ -201,7 +211,44 @@ static int become_owner(struct private_dir *p, bool create, int tries)
 	if (fsync(dir) < 0 || fsync(p->root_fd) < 0)
 		return -errno;
 	p->lock_fd = steal_fd(&lock);
+	if (p->record)
+		atomic_store(p->record, p->lock_fd + 1);
 	return 0;
+}
+
+/* Somebody may have put another directory in the place of the one that FD is locked in. */
+static int check_lock(struct private_dir *p, int fd)
+{
+	struct stat held, there;
+
+	if (fstat(fd, &held) < 0 ||
+	    fstatat(atomic_load(&p->dir_fd), LOCK_NAME, &there, AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
+	return held.st_dev == there.st_dev && held.st_ino == there.st_ino ? 0 : -ESTALE;
+}
+
+int private_dir_record(struct private_dir *p, atomic_int *lock_fd)
+{
+	int err;
+
+	p->record = lock_fd;
+	p->lock_fd = atomic_load(lock_fd) - 1;
+	if (p->lock_fd < 0)
+		return 0;
+	err = refresh_dir(p, false);
+	if (!err)
+		err = check_lock(p, p->lock_fd);
+	if (err)
+		release_lock(p);
+	return err;
+}
+
+void private_dir_settle(struct private_dir *p)
+{
+	turn_take(p);
+	if (!atomic_load(&p->owners))
+		release_lock(p);
+	turn_give(p);
 }
 
 static int own(struct private_dir *p, bool create, int tries)
@@ -235,10 +282,8 @@ int private_dir_try_own_existing(struct private_dir *p)
 void private_dir_disown(struct private_dir *p)
 {
 	turn_take(p);
-	if (atomic_fetch_sub(&p->owners, 1) == 1) {
-		cleanup_fd(&p->lock_fd);
-		p->lock_fd = -1;
-	}
+	if (atomic_fetch_sub(&p->owners, 1) == 1)
+		release_lock(p);
 	turn_give(p);
 }
 

@@ -14,6 +14,7 @@
 #ifndef CACHEFS_DURABILITY_PRIVATE_DIR_H
 #define CACHEFS_DURABILITY_PRIVATE_DIR_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -27,6 +28,16 @@ struct private_dir;
 int private_dir_create(int root_fd, struct private_dir **out);
 /* Gives the ownership up, too. NULL does nothing. */
 void private_dir_destroy(struct private_dir *p);
+
+/*
+ * For an owner whose descriptors outlive it: while somebody has the lock, *LOCK_FD (borrowed until
+ * private_dir_destroy()) is its descriptor + 1, else 0. The lock of a process before us, if it is
+ * there already, is ours from now on; private_dir_settle() lets it go when nobody has called
+ * private_dir_own() since. Once, after private_dir_create(). 0, or why the directory that the lock
+ * is in could not be opened: the lock is lost then.
+ */
+int private_dir_record(struct private_dir *p, atomic_int *lock_fd);
+void private_dir_settle(struct private_dir *p);
 
 /*
  * Makes us the owner, and the directory where there is none, both durably. 0 (also when we are it

@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <linux/fs.h>
 #include <stdio.h>
 #include <string.h>
@@ -128,7 +129,18 @@ static int recover_one(struct sync_attr *s, const char *name)
 	return sysret(unlinkat(s->records_fd, name, 0));
 }
 
-static void recover(struct sync_attr *s)
+static bool is_kept(const struct sync_attr_kept *kept, const char *name)
+{
+	char text[32];
+	uint64_t number;
+
+	if (!kept || sscanf(name, "%" SCNx64, &number) != 1)
+		return false;
+	record_name(number, text, sizeof(text));
+	return !strcmp(text, name) && kept->kept(kept->arg, number);
+}
+
+static void recover(struct sync_attr *s, const struct sync_attr_kept *kept)
 {
 	int fd = openat(s->records_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
@@ -138,7 +150,7 @@ static void recover(struct sync_attr *s)
 	while (d && (e = readdir(d))) {
 		int err;
 
-		if (e->d_name[0] == '.')
+		if (e->d_name[0] == '.' || is_kept(kept, e->d_name))
 			continue;
 		err = recover_one(s, e->d_name);
 		if (err)
@@ -165,13 +177,14 @@ static void recover_unowned(struct private_dir *own, int root_fd)
 		return;
 	s.records_fd = openat(dir, RECORDS, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (s.records_fd >= 0 && private_dir_try_own_existing(own) == 0) {
-		recover(&s);
+		recover(&s, NULL);
 		private_dir_disown(own);
 	}
 	cleanup_fd(&s.records_fd);
 }
 
-int sync_attr_create(struct private_dir *own, int root_fd, bool needed, struct sync_attr **out)
+int sync_attr_create(struct private_dir *own, int root_fd, bool needed,
+		     const struct sync_attr_kept *kept, struct sync_attr **out)
 {
 	struct sync_attr *s;
 	int err;
@@ -193,7 +206,7 @@ int sync_attr_create(struct private_dir *own, int root_fd, bool needed, struct s
 		private_dir_disown(own);
 		return err;
 	}
-	recover(s);
+	recover(s, kept);
 	*out = s;
 	return 0;
 }

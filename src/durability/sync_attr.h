@@ -15,13 +15,21 @@
 struct private_dir;
 struct sync_attr;
 
+/* Is the attribute of NAME still relied on, although whoever set it is gone? */
+struct sync_attr_kept {
+	bool (*kept)(void *arg, uint64_t name);
+	void *arg;
+};
+
 /*
  * OWN: of the backing directory ROOT_FD (readable); both borrowed until sync_attr_destroy(). With
  * NEEDED the attribute will be used, and we become the owner until then: the errors of
  * private_dir_own(), -EBUSY where another daemon is it, -EROFS on a read-only backing. Without,
- * what was left behind is cleared if there is any and nobody owns it: 0, and *OUT is NULL.
+ * what was left behind is cleared if there is any and nobody owns it: 0, and *OUT is NULL. KEPT
+ * (NULL: none) says what is not to be cleared: it is as if we had set it.
  */
-int sync_attr_create(struct private_dir *own, int root_fd, bool needed, struct sync_attr **out);
+int sync_attr_create(struct private_dir *own, int root_fd, bool needed,
+		     const struct sync_attr_kept *kept, struct sync_attr **out);
 void sync_attr_destroy(struct sync_attr *s);
 
 /*

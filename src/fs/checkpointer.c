@@ -249,6 +249,23 @@ void checkpointer_opened(struct checkpointer *c, struct file *f, int fd)
 	take_first(c, f, &st);
 }
 
+void checkpointer_resumed(struct checkpointer *c, struct file *f)
+{
+	struct checkpoint_info info;
+	struct checkpoints *store;
+	struct stat st;
+
+	gate_install(c, f);
+	if (f->checkpoint_taken || fstat(f->path.fd, &st) < 0)
+		return;
+	if (newest(c, f, &store, &info)) {
+		take_first(c, f, &st);
+		return;
+	}
+	f->checkpoint_mtime = info.mtime;
+	f->checkpoint_taken = info.taken.tv_sec;
+}
+
 void checkpointer_closed(struct checkpointer *c, struct file *f, int fd)
 {
 	struct checkpoint_info info;
@@ -308,8 +325,11 @@ int64_t checkpointer_age(const struct file *f)
 static void *checkpointer_thread(void *arg)
 {
 	struct checkpointer *c = arg;
+	struct checkpoints *store;
 	uint64_t next = 0, wake;
 
+	if (c->resumed)
+		checkpointer_store(c, &store);
 	pthread_mutex_lock(&c->lock);
 	while (!c->stop) {
 		struct timespec until;
@@ -360,6 +380,14 @@ int checkpointer_set(struct checkpointer *c, unsigned seconds)
 	return 0;
 }
 
+/* All was tried before; what the process before us did not finish goes when the thread looks. */
+static int resume(struct checkpointer *c, unsigned seconds)
+{
+	c->seconds = seconds;
+	c->resumed = seconds != 0;
+	return seconds ? private_dir_own(c->fs->own) : 0;
+}
+
 int checkpointer_create(struct fs *fs, unsigned seconds, struct checkpointer **out)
 {
 	struct checkpointer *c = calloc(1, sizeof(*c));
@@ -373,7 +401,7 @@ int checkpointer_create(struct fs *fs, unsigned seconds, struct checkpointer **o
 	pthread_mutex_init(&c->lock, NULL);
 	pthread_cond_init(&c->changed, NULL);
 	atomic_store(&c->any, faccessat(fs->root_fd, PRIVATE_DIR "/checkpoints", F_OK, 0) == 0);
-	err = checkpointer_set(c, seconds);
+	err = fs->config.resumed ? resume(c, seconds) : checkpointer_set(c, seconds);
 	if (err)
 		return err;
 	sigfillset(&all);

@@ -18,7 +18,8 @@ struct fs_rollback;
 
 /*
  * Starts a thread that takes one of each changed file every SECONDS (0: none is taken, and nothing
- * is started; what there is can still be rolled back to).
+ * is started; what there is can still be rolled back to). After a resume nothing is tried or waited
+ * for: the thread does it.
  */
 int checkpointer_create(struct fs *fs, unsigned seconds, struct checkpointer **out);
 /* Another interval. -EOPNOTSUPP: the backing has no reflinks; -EBUSY: another mount owns them. */
@@ -32,6 +33,8 @@ void checkpointer_destroy(struct checkpointer *c);
  * than this one would take back what was flushed since, and goes.
  */
 void checkpointer_opened(struct checkpointer *c, struct file *f, int fd);
+/* The same for F that was open in a process that was killed: its last checkpoint is its own. */
+void checkpointer_resumed(struct checkpointer *c, struct file *f);
 /* The calling thread is about to change LEN bytes of F from OFF: durability/checkpoint_ranges.h */
 void checkpointer_changing(struct file *f, uint64_t off, uint64_t len);
 /* F, open by FD, was flushed after its last close: its last checkpoint is this state, if it has

@@ -20,6 +20,7 @@ struct checkpointer {
 	atomic_bool warned; /* that space is short; until it is not */
 	atomic_bool any;    /* there may be checkpoints in our directory */
 	bool look_soon;	    /* the thread's own */
+	bool resumed;	    /* what a process before us has left is not collected yet */
 	bool running, stop;
 };
 

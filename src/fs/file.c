@@ -6,11 +6,13 @@
 #include "engine/bounce.h"
 #include "fs/cred.h"
 #include "fs/internal.h"
+#include "fs/witness.h"
 
 static int durable(struct fs *fs, const struct plan *plan, struct file *f, int fd)
 {
 	if (!plan->sync_metadata || fs->config.engine->null)
 		return 0;
+	witness_open(fs, f);
 	return flush_sync(&f->flush, fs->config.engine, fd, true);
 }
 
@@ -276,6 +278,7 @@ int fs_fsync(struct fs *fs, uint64_t fh, bool datasync)
 
 	if (!h || !h->file)
 		return h && h->report ? 0 : -EBADF;
+	witness_open(fs, h->file);
 	return flush_file(&h->file->flush, &h->file->stats, fs->config.engine, h->fd, datasync,
 			  handle_plan(h).flush);
 }
@@ -286,6 +289,7 @@ int fs_flush_file(struct fs *fs, uint64_t fh)
 
 	if (!h || !h->file)
 		return -EBADF;
+	witness_open(fs, h->file);
 	return flush_file(&h->file->flush, &h->file->stats, fs->config.engine, h->fd, false,
 			  FLUSH_EXECUTE);
 }

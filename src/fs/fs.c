@@ -8,7 +8,10 @@
 #include "base/log.h"
 #include "config/rules.h"
 #include "fs/internal.h"
+#include "fs/shared.h"
+#include "fs/resume.h"
 #include "fs/sweep.h"
+#include "fs/witness.h"
 #include "supervisor/arena.h"
 
 #define PATH_FDS_MAX 32768u
@@ -88,7 +91,7 @@ int fs_sync_attr(struct fs *fs, struct sync_attr **out)
 		iolock_acquire_wait(&fs->sync_attr_turn, &turn);
 		s = atomic_load(&fs->sync_attr);
 		if (!s)
-			err = sync_attr_create(fs->own, fs->root_fd, true, &s);
+			err = sync_attr_create(fs->own, fs->root_fd, true, NULL, &s);
 		if (!err)
 			atomic_store(&fs->sync_attr, s);
 		iolock_release(&fs->sync_attr_turn, &turn);
@@ -118,6 +121,8 @@ static int open_root(struct fs *fs)
 		return fd;
 	fs->root_fd = fd;
 	atomic_store(recorded, fd + 1);
+	atomic_store(&fs->ask_witness, fs->config.resumed);
+	witness_sync_open(fs);
 	return 0;
 }
 
@@ -148,6 +153,7 @@ static int make_arenas(struct fs *fs)
 		fs->own_shared = !err;
 	}
 	fs->shared = s;
+	fs->owes = err ? NULL : &s->state->owes;
 	if (!err)
 		err = arena_create(s->nodes, sizeof(struct node), resumed ? node_in_use : NULL,
 				   &fs->nodes);
@@ -172,6 +178,9 @@ static int fs_open_root(struct fs *fs)
 	if (!fs->config.resumed)
 		return node_root_create(fs, steal_fd(&fs->config.source_fd));
 	atomic_store(&fs->written, true);
+	/* what a remount has changed since the options were read */
+	if (atomic_load(&fs->owes->switches))
+		atomic_store(&fs->switches, atomic_load(&fs->owes->switches) & 7);
 	err = nodes_rebuild(fs, steal_fd(&fs->config.source_fd));
 	if (!err)
 		err = handles_rebuild(fs);
@@ -184,8 +193,13 @@ static int fs_open_root(struct fs *fs)
 static int find_sync_attr(struct fs *fs)
 {
 	bool needed = fs->config.caps.kernel_path && fs->config.kernel_path == KERNEL_PATH_ALWAYS;
+	struct sync_attr_kept kept;
 	struct sync_attr *s;
-	int err = sync_attr_create(fs->own, fs->root_fd, needed, &s);
+	int err;
+
+	if (fs->config.resumed)
+		needed = resume_attrs(fs, &kept) || needed;
+	err = sync_attr_create(fs->own, fs->root_fd, needed, fs->config.resumed ? &kept : NULL, &s);
 
 	atomic_store(&fs->sync_attr, s);
 	/* a read-only backing has no writers */
@@ -222,6 +236,10 @@ int fs_create(const struct fs_config *config, struct fs **out)
 		err = fs_open_root(fs);
 	if (!err)
 		err = private_dir_create(fs->root_fd, &fs->own);
+	if (!err && private_dir_record(fs->own, &fs->shared->state->private_lock_fd))
+		log_warn("the lock of %s was lost: somebody has replaced it in the backing "
+			 "directory",
+			 PRIVATE_DIR);
 	if (!err && config->privileged)
 		err = find_sync_attr(fs);
 	if (!err)
@@ -232,6 +250,8 @@ int fs_create(const struct fs_config *config, struct fs **out)
 		err = handles_resume(fs);
 	if (!err && config->page_timeout >= 0)
 		err = sweep_create(fs, config->page_timeout, &fs->sweep);
+	if (!err && config->resumed)
+		err = fs_resume(fs);
 	if (err && config->resumed)
 		return err; /* another process may do better: what was recorded stays */
 	if (err) {
@@ -274,8 +294,10 @@ void fs_destroy(struct fs *fs)
 	arena_destroy(fs->handles);
 	arena_destroy(fs->names);
 	arena_destroy(fs->nodes);
-	if (fs->shared)
+	if (fs->shared) {
+		witness_sync_close(fs);
 		atomic_store(&fs->shared->state->root_fd, 0);
+	}
 	if (fs->own_shared)
 		fs_shared_destroy(fs->shared);
 	cleanup_fd(&fs->config.source_fd);
@@ -318,6 +340,8 @@ int fs_sync_backing(struct fs *fs)
 	atomic_int *first = &fs->shared->state->sync_error;
 	int none = 0, err = -sysret(syncfs(fs->root_fd));
 
+	if (!err && atomic_load(&fs->ask_witness))
+		err = witness_sync_ask(fs);
 	/* reported once per descriptor by the kernel, and never forgotten by us */
 	if (err)
 		atomic_compare_exchange_strong(first, &none, err);

@@ -55,6 +55,7 @@ struct fs_config {
 	/* What outlives this process; borrowed until fs_destroy() has returned. NULL: nothing. */
 	struct fs_shared *shared;
 	bool resumed;	 /* another process served before, and left its records there */
+	bool witness;	 /* another process may go on where this one is killed */
 	bool read_only;	 /* nobody writes through this mount */
 	bool privileged; /* may act as other users */
 	enum kernel_path kernel_path;

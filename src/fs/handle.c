@@ -67,6 +67,11 @@ void handle_publish(struct handle *h)
 	set_state(h, HANDLE_PUBLISHED);
 }
 
+void handle_give_fd(struct handle *h)
+{
+	__atomic_store_n(&h->rec->fd, 0, __ATOMIC_RELEASE);
+}
+
 /* A successor does not know it from here on, and closes what was its descriptor. */
 static void handle_unmake(struct fs *fs, struct handle *h)
 {
@@ -116,7 +121,8 @@ static void file_dio_init(struct fs *fs, struct file *f)
 
 int file_sync_update(struct fs *fs, struct file *f)
 {
-	uint64_t name = f->node->key.ino ^ f->node->key.dev << 40;
+	uint64_t name = node_attr_name(f->node->rec);
+	uint8_t *record = &f->node->rec->sync_attr;
 	struct sync_attr *s = NULL;
 	bool needed = false;
 	struct handle *h;
@@ -133,15 +139,18 @@ int file_sync_update(struct fs *fs, struct file *f)
 	if (needed && !f->sync_attr) {
 		_cleanup_fd_ int fd = fs_reopen(fs, f->path.fd, O_RDONLY);
 
+		__atomic_store_n(record, OWES_ATTR_CHANGING, __ATOMIC_RELEASE);
 		err = fd < 0 ? fd : sync_attr_set(s, fd, name);
 		f->sync_attr = err == 0; /* 1: the file's own, and stays */
-		f->node->rec->sync_attr = f->sync_attr ? OWES_ATTR_SET : OWES_ATTR_NONE;
+		__atomic_store_n(record, f->sync_attr ? OWES_ATTR_SET : OWES_ATTR_NONE,
+				 __ATOMIC_RELEASE);
 	} else if (!needed && f->sync_attr) {
 		_cleanup_fd_ int fd = fs_reopen(fs, f->path.fd, O_RDONLY);
 
+		__atomic_store_n(record, OWES_ATTR_CHANGING, __ATOMIC_RELEASE);
 		err = fd < 0 ? fd : sync_attr_clear(s, fd, name);
 		f->sync_attr = false;
-		f->node->rec->sync_attr = OWES_ATTR_NONE;
+		__atomic_store_n(record, OWES_ATTR_NONE, __ATOMIC_RELEASE);
 		if (err)
 			log_warn("the sync attribute of inode %llu could not be removed: %s; the "
 				 "next mount will try again",
@@ -237,8 +246,7 @@ static struct file *file_publish(struct fs *fs, struct node *n, struct file *fre
 	} else if (epoch == atomic_load(&fs->mode_epoch)) {
 		n->file = f = fresh;
 		n->refs++; /* a file keeps its node */
-		n->rec->error = 0;
-		file_mode_record(f);
+		owes_opened(f);
 	}
 	pthread_mutex_unlock(&s->lock);
 	if (f != fresh)
@@ -266,13 +274,14 @@ void file_put(struct fs *fs, struct file *f)
 {
 	struct node *n = f->node;
 	struct node_shard *s = node_shard(fs, n);
+	_cleanup_fd_ int witness = -1;
 	bool last;
 
 	pthread_mutex_lock(&s->lock);
 	last = --f->opens == 0;
 	if (last) {
 		n->file = NULL;
-		n->rec->mode = 0;
+		witness = owes_closed(f);
 		stats_retire(&f->stats); /* with the lock: a sum over all has it once (status.c) */
 	}
 	pthread_mutex_unlock(&s->lock);

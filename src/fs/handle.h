@@ -56,7 +56,8 @@ struct file {
 	atomic_uint epoch;	 /* counts changes of plans */
 	atomic_bool direct;	 /* as the plans of its handles have it; changes before EPOCH */
 	atomic_bool sweeping;	 /* sweep.c: its pages will go */
-	atomic_bool fuse_pages;	 /* the kernel may hold pages of its own (splice, mmap) */
+	/* Not 0: the kernel may hold pages of its own (splice, mmap); counts reads into them */
+	atomic_ullong fuse_pages;
 	/*
 	 * Of the kernel path: > 0 the backing id, < 0 why there is none, 0 not tried; settled by
 	 * the first open and the same for all, since the kernel takes no mixture. lock
@@ -146,6 +147,11 @@ int handle_create_report(struct fs *fs, uint64_t id, struct report *r, int fd, p
 void handle_publish(struct handle *h);
 void handle_destroy(struct fs *fs, struct handle *h);
 /*
+ * Before somebody else gets H's descriptor, and closes it while H is still known: a successor must
+ * not take what has this number then for H's. What is owed to the file is recorded before.
+ */
+void handle_give_fd(struct handle *h);
+/*
  * The handle that the request that this thread executes made before, in a process that was killed,
  * for an open of ID (0: of whatever): it is to be answered from that. NULL: there is none.
  */
@@ -179,6 +185,8 @@ int file_sync_update(struct fs *fs, struct file *f);
 int file_update(struct fs *fs, struct file *f, bool *switched);
 /* As file_update(), but what was written before is flushed later. Takes over one open of F. */
 void file_update_soon(struct fs *fs, struct file *f);
+/* What is owed for the mode in force since before a resume is flushed later; ownership as above. */
+void file_barrier_soon(struct fs *fs, struct file *f);
 
 /* With F->lock held, or of an F that nobody else knows: a successor has F->mode and F->owed. */
 void file_mode_record(struct file *f);
@@ -187,6 +195,11 @@ void file_mode_recall(struct file *f);
 /* For handle_rebuild.c: N's, with one open, that nobody knows of. NULL: no memory, no descriptor.
  */
 struct file *file_new(struct fs *fs, struct node *n);
+/*
+ * N's, which a process before us had open, as it was there; with no open. FD: of one of its opens,
+ * for a file that cannot be found any more, as one without a name; or -1. NULL as above.
+ */
+struct file *file_rebuild(struct fs *fs, struct node *n, int fd);
 
 /* The node's open file with one open more that file_put() gives back, or NULL when it is closed. */
 struct file *file_find(struct fs *fs, struct node *n);

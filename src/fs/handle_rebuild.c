@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "fs/internal.h"
 #include "fs/once.h"
+#include "fs/resume.h"
 #include "supervisor/arena.h"
 
 /* ---- a request that comes again ---- */
@@ -30,33 +31,10 @@ struct handle *handle_of_request(struct fs *fs, uint64_t id)
 	return NULL;
 }
 
-/* ---- the mode in force, which may be another one than the file should have ---- */
-
-void file_mode_record(struct file *f)
-{
-	struct node_record *r = f->node->rec;
-
-	atomic_store(&r->owes.barrier, f->owed);
-	__atomic_store_n(
-	    &r->mode, OWES_MODE | (uint32_t)f->mode.origin << 8 | switches_pack(f->mode.switches),
-	    __ATOMIC_RELEASE);
-}
-
-void file_mode_recall(struct file *f)
-{
-	const struct node_record *r = f->node->rec;
-
-	if (!(r->mode & OWES_MODE))
-		return;
-	f->mode = (struct file_mode){switches_unpack(r->mode & 0xff),
-				     (enum cachefs_origin)((r->mode & ~(uint32_t)OWES_MODE) >> 8)};
-	f->owed = atomic_load(&r->owes.barrier);
-}
-
 /* ---- files and handles ---- */
 
 /* FD: of one of its opens, for a file that cannot be found any more, as one without a name. */
-static struct file *file_rebuild(struct fs *fs, struct node *n, int fd)
+struct file *file_rebuild(struct fs *fs, struct node *n, int fd)
 {
 	struct file *f = file_new(fs, n);
 	int path = f ? -1 : fs_reopen(fs, fd, O_PATH);
@@ -71,8 +49,7 @@ static struct file *file_rebuild(struct fs *fs, struct node *n, int fd)
 	f->backing_id = n->rec->backing_id;
 	f->kernel_refused = n->rec->kernel_refused;
 	f->sync_attr = n->rec->sync_attr == OWES_ATTR_SET;
-	if (n->rec->error)
-		flush_latch(&f->flush, -n->rec->error);
+	owes_recall(f);
 	atomic_init(&f->direct, f->mode.switches.direct);
 	atomic_init(&f->fuse_pages, true); /* not known */
 	f->opens = 0;
@@ -129,10 +106,11 @@ int handles_rebuild(struct fs *fs)
 /* N was closed by all, and its last close was not over. */
 static void closed_resume(struct fs *fs, struct node *n)
 {
+	if (resume_closed(fs, n))
+		return;
 	if (n->rec->backing_id > 0)
 		fs->config.backing_close(fs->config.backing_arg, n->rec->backing_id);
 	n->rec->backing_id = 0;
-	n->rec->mode = 0;
 }
 
 static bool has_backing_id(struct fs *fs, int id)
@@ -189,11 +167,14 @@ int handles_resume(struct fs *fs)
 
 	for (uint32_t i = arena_next(fs->nodes, 0); i && !err; i = arena_next(fs->nodes, i)) {
 		struct node *n = arena_private(fs->nodes, i);
+		bool held = node_was_open(n->rec); /* nodes_rebuild() */
 
 		if (n->file)
 			err = file_resume(fs, n->file);
 		else
 			closed_resume(fs, n);
+		if (held)
+			node_unref(fs, n);
 	}
 	backing_ids_resume(fs);
 	return err;

@@ -27,6 +27,9 @@ struct fs {
 	struct arena *nodes, *names, *handles;
 	struct node_shard shards[NODE_SHARDS];
 	struct node_fds fds;
+	struct fs_owes *owes;	 /* of shared */
+	atomic_bool resuming;	 /* what is owed since then is being seen to (resume.c) */
+	atomic_bool ask_witness; /* what the process before us may have been told by syncfs(2) */
 	struct private_dir *own; /* the one of this process for the backing directory */
 	_Atomic(struct sync_attr *) sync_attr; /* NULL: not needed yet; fs_sync_attr() */
 	struct iolock sync_attr_turn;
@@ -73,6 +76,15 @@ void file_limits_update(struct fs *fs, struct file *f);
 void file_limits_apply(struct fs *fs, struct file *f);
 /* With F->lock held: must its writers be held up, so that the daemon must serve it? */
 bool file_holds_writers(const struct file *f);
+/*
+ * owes.c: what a successor has to know of F. With the shard's lock: F is its node's open file from
+ * now on, or is it no more (a descriptor to be closed, or -1). And, of one that nobody else knows:
+ * a worker before us had it open, its latched error is F's.
+ */
+void owes_opened(struct file *f);
+int owes_closed(struct file *f);
+void owes_recall(struct file *f);
+
 /* The plan for one more open of F. With F->lock held. */
 struct plan file_plan_open(const struct fs *fs, const struct file *f, struct switches sw,
 			   int client_flags);
@@ -91,6 +103,11 @@ bool fs_may_set_modes(struct fs *fs, uid_t uid, uid_t owner);
 int fs_mode_apply(struct fs *fs, struct node *n);
 /* Names of N, or above its files, have changed. */
 void fs_mode_renamed(struct fs *fs, struct node *n);
+/* How durability/sync_attr.h knows the file of R. */
+static inline uint64_t node_attr_name(const struct node_record *r)
+{
+	return r->ino ^ r->dev << 40;
+}
 /* Takes what is needed to use sync attributes, once. A negative errno: -EBUSY, another mount. */
 int fs_sync_attr(struct fs *fs, struct sync_attr **out);
 /* NAME in PARENT_FD (O_PATH) as an O_PATH descriptor, never beyond the backing mount. */

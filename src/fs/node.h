@@ -70,6 +70,12 @@ static inline bool node_record_in_use(const struct node_record *r)
 	return __atomic_load_n(&r->in_use, __ATOMIC_ACQUIRE);
 }
 
+/* There is, or was a moment ago, an open file that leaves something here. */
+static inline bool node_was_open(const struct node_record *r)
+{
+	return r->mode || atomic_load(&r->owes.witness);
+}
+
 #define NAME_PART 48 /* bytes */
 
 /* A name of a node, or a further part of a long one. */

@@ -45,7 +45,8 @@ static void rebuild_one(struct fs *fs, uint32_t index)
 	n->rec = arena_record(fs->nodes, index);
 	n->index = index;
 	n->key = (struct node_key){n->rec->dev, n->rec->ino};
-	n->refs = n->rec->nlookup;
+	/* one that was open may be owed something: until handles_resume() has seen to it */
+	n->refs = n->rec->nlookup + node_was_open(n->rec);
 	n->fd = n->rec->fd - 1;
 	if (n->fd >= 0)
 		fs->fds.open++;

@@ -15,7 +15,7 @@
  * directory (mkdir, mknod, symlink, link, unlink, rmdir, rename, and creating opens: i_rwsem,
  * exclusive) or of the inode (setxattr, removexattr), so no other client of the mount can have
  * changed that name or attribute since. What is changed behind the mount in that very moment may be
- * taken for the request's own doing.
+ * taken for the request's own doing. doc/recovery.md has it for each operation.
  *
  * Without a journal (no recovery) all of it does nothing. Of the thread's own request only.
  */

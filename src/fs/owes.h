@@ -10,7 +10,6 @@
 #include <stdint.h>
 
 #define OWES_MODE 0x8000 /* | origin << 8 | switches_pack(): a mode, and where it comes from */
-#define OWES_UNDO 0x100	 /* | node_record.runtime: what it was before */
 
 /* Of node_record.sync_attr */
 enum {
@@ -22,7 +21,6 @@ enum {
 /* Part of a node's record, beside what stands there. */
 struct node_owes {
 	atomic_int witness;   /* a descriptor that nobody flushes + 1, or 0. witness.h */
-	atomic_ushort undo;   /* OWES_UNDO while a mode of run time is tried. fs->changes */
 	atomic_uchar barrier; /* as file->owed; before the mode is in force */
 };
 
@@ -33,12 +31,13 @@ enum {
 	OWES_UNSAFE_REFUSE_ALL = 4,
 	OWES_UNSAFE_TRUST_ALL = 8,
 	OWES_UNSAFE_FAILED = 16,
-	OWES_UNSAFE_UNTOLD = 32
+	OWES_UNSAFE_UNTOLD = 32 /* that it failed, to the marker */
 };
 
 /* Part of the mount's state. */
 struct fs_owes {
-	atomic_uint unsafe;    /* OWES_UNSAFE_ */
+	atomic_uint unsafe;	  /* OWES_UNSAFE_ */
+	atomic_uint failed_files; /* whose flush after the last close failed, not trusted since */
 	atomic_uint switches;  /* OWES_MODE | the mount's; 0: those of the options. fs->changes */
 	atomic_uint switching; /* OWES_MODE | what they were, until all files have others */
 	atomic_int sync_fd;    /* of the backing + 1, whose error of syncfs(2) nobody asks for */

@@ -46,12 +46,13 @@ int fs_trust(struct fs *fs, uint64_t dir, const char *name, uid_t uid)
 	if (n) {
 		struct file *f = n->rec->close_error ? file_find(fs, n) : NULL;
 
-		if (node_set_error(fs, n, 0))
-			unsafe_forgiven(fs);
 		if (f) { /* open still, or being flushed again */
-			atomic_store(&f->flush.error, 0);
+			flush_forgive(&f->flush);
 			file_put(fs, f);
 		}
+		/* last: if we are killed, who does it again knows by it that there is more to do */
+		if (node_set_error(fs, n, 0))
+			unsafe_forgiven(fs);
 		node_unref(fs, n);
 	}
 	return 0;
@@ -120,7 +121,7 @@ static int rollback_once(struct fs *fs, int dir_fd, const char *name, int fd, bo
 	struct node_key was, now = key_of(fd);
 	int err;
 
-	if (once_before(0, &was) && was.ino && was.ino != now.ino)
+	if (once_before(0, &was) && was.ino && now.ino && was.ino != now.ino)
 		return rolled_back_before(fs, dir_fd, &was, fd, out);
 	err = check_closed(fs, n);
 	if (err)

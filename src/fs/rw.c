@@ -9,6 +9,7 @@
 #include "engine/bounce.h"
 #include "fs/internal.h"
 #include "fs/sweep.h"
+#include "fs/witness.h"
 
 static uint64_t file_key(const struct file *f)
 {
@@ -198,7 +199,7 @@ void fs_read(struct fs_io *io)
 	io->handle = h;
 	count_arrival(io, STATS_unaligned_reads);
 	if (io->page_cache)
-		atomic_store_explicit(&h->file->fuse_pages, true, memory_order_relaxed);
+		atomic_fetch_add(&h->file->fuse_pages, 1);
 	io->claim = (struct claim){.kind = CLAIM_READ,
 				   .start = io->off,
 				   .end = range_end(io->off, io->len),
@@ -355,6 +356,8 @@ static ssize_t write_execute(struct fs_io *io)
 
 	/* a read-modify-write replaces whole blocks */
 	checkpointer_changing(h->file, io->claim.start, io->claim.end - io->claim.start);
+	if (rwf)
+		witness_open(io->fs, h->file);
 	fs_thread_allocator(io->fs, io->uid);
 	cap_thread_fsetid(!io->kill_priv);
 	/* O_SYNC contains O_DSYNC */

@@ -24,16 +24,25 @@ struct sweep {
 	bool stop;
 };
 
-/* From now on another read of the file schedules it again: before its pages go, so none is missed.
+/*
+ * All pages that the kernel has of N by now go. Before, so that none is missed: another read of the
+ * file schedules it again. After: where none was read meanwhile there are none, and writes need not
+ * drop them any more.
  */
-static void unmark(struct fs *fs, uint64_t id)
+static void sweep(struct fs *fs, uint64_t id)
 {
 	struct node *n = node_get(fs, id);
 	struct file *f = n ? file_find(fs, n) : NULL;
+	unsigned long long reads = 0;
 
+	if (f) {
+		atomic_store(&f->sweeping, false);
+		reads = atomic_load(&f->fuse_pages);
+	}
+	fs->config.invalidate(fs->config.invalidate_arg, id, 0, 0);
 	if (!f)
 		return;
-	atomic_store(&f->sweeping, false);
+	atomic_compare_exchange_strong(&f->fuse_pages, &reads, 0);
 	file_put(fs, f);
 }
 
@@ -69,8 +78,7 @@ static void *sweep_thread(void *arg)
 		if (!i)
 			continue;
 		pthread_mutex_unlock(&s->lock);
-		unmark(fs, i->id);
-		fs->config.invalidate(fs->config.invalidate_arg, i->id, 0, 0);
+		sweep(fs, i->id);
 		free(i);
 		pthread_mutex_lock(&s->lock);
 	}

@@ -78,9 +78,10 @@ static int file_replan(struct fs *fs, struct file *f, struct file_mode to, bool 
 	sync = sync || h->plan.kernel_sync;
 	if (!err && sync && !attr)
 		err = 1;
-	else if (!err)
+	else if (!err) {
 		f->mode = to;
-	file_mode_record(f);
+		file_mode_record(f);
+	}
 	pthread_mutex_unlock(&f->lock);
 	atomic_fetch_add(&f->epoch, 1);
 	return err;
@@ -163,13 +164,14 @@ static bool is_settled(struct fs *fs, struct file *f)
 static int update_owned(struct fs *fs, struct file *f)
 {
 	struct file_mode to = want(fs, f);
-	bool attr = f->sync_attr;
+	bool attr = f->sync_attr, owed = f->owed;
 	int err;
 
 	if (switches_equal(f->mode.switches, to.switches))
 		return 0;
 	if (unsafe_begin(fs, f, to.switches, to.origin))
 		return -EBUSY; /* the log says why */
+	f->owed = true;	       /* before the mode is, whoever serves the file then */
 	while ((err = file_replan(fs, f, to, attr)) > 0) {
 		err = file_sync_update(fs, f);
 		if (err)
@@ -177,6 +179,7 @@ static int update_owned(struct fs *fs, struct file *f)
 		attr = true;
 	}
 	if (err) {
+		f->owed = owed;
 		file_replan_back(fs, f);
 		unsafe_switched(fs, f, true); /* nothing was dropped */
 		return -EBUSY;
@@ -191,7 +194,10 @@ static int barrier_owned(struct fs *fs, struct file *f)
 {
 	int err = barrier(fs, f->path.fd, &f->flush, f->mode.switches);
 
+	pthread_mutex_lock(&f->lock);
 	f->owed = false;
+	file_mode_record(f);
+	pthread_mutex_unlock(&f->lock);
 	unsafe_switched(fs, f, !err);
 	return err;
 }
@@ -279,6 +285,14 @@ static void late_barrier_job(struct pool_job *job)
 	free(b);
 }
 
+static void barrier_submit(struct fs *fs, struct file *f, struct late_barrier *b)
+{
+	*b = (struct late_barrier){.fs = fs, .f = f};
+	b->job =
+	    (struct pool_job){.run = late_barrier_job, .key = f->node->index, .lane = LANE_FLUSH};
+	pool_submit(fs->config.pool, &b->job);
+}
+
 void file_update_soon(struct fs *fs, struct file *f)
 {
 	struct claim gate = gate_of_all();
@@ -293,8 +307,6 @@ void file_update_soon(struct fs *fs, struct file *f)
 	b = malloc(sizeof(*b));
 	iolock_acquire_wait(&f->range, &gate);
 	err = update_owned(fs, f);
-	if (err > 0)
-		f->owed = true;
 	if (err > 0 && !b)
 		barrier_owned(fs, f);
 	iolock_release(&f->range, &gate);
@@ -304,10 +316,17 @@ void file_update_soon(struct fs *fs, struct file *f)
 		file_put(fs, f);
 		return;
 	}
-	*b = (struct late_barrier){.fs = fs, .f = f};
-	b->job =
-	    (struct pool_job){.run = late_barrier_job, .key = f->node->index, .lane = LANE_FLUSH};
-	pool_submit(fs->config.pool, &b->job);
+	barrier_submit(fs, f, b);
+}
+
+void file_barrier_soon(struct fs *fs, struct file *f)
+{
+	struct late_barrier *b = malloc(sizeof(*b));
+
+	if (b)
+		barrier_submit(fs, f, b);
+	else
+		file_put(fs, f); /* the next change of its mode does it */
 }
 
 /* ---- many files ---- */
@@ -369,23 +388,39 @@ static void check_one(struct fs *fs, struct file *f, void *arg)
 	pthread_mutex_unlock(&f->lock);
 }
 
+/* New opens have the new mode from here on, so that what follows sees all the old ones. */
+static void mount_switches(struct fs *fs, struct switches to)
+{
+	atomic_store(&fs->owes->switches, OWES_MODE | switches_pack(to));
+	atomic_store(&fs->switches, switches_pack(to));
+	atomic_fetch_add(&fs->mode_epoch, 1);
+}
+
+/* What the mount's were before; also where a process was killed on the way to others. */
+static struct switches mount_switching(struct fs *fs)
+{
+	unsigned from = OWES_MODE | switches_pack(fs_switches(fs)), none = 0;
+
+	if (!atomic_compare_exchange_strong(&fs->owes->switching, &none, from))
+		from = none;
+	return switches_unpack(from & 7);
+}
+
 static int set_mount_switches(struct fs *fs, struct switches to)
 {
-	struct switches from = fs_switches(fs);
+	struct switches from = mount_switching(fs);
 	struct fs_switched s, undone;
 	bool refused = false;
 	int err;
 
-	if (switches_equal(from, to))
+	if (switches_equal(from, to) && switches_equal(fs_switches(fs), to))
 		return 0;
-	/* new opens have the new mode from here on, so that what follows sees all the old ones */
-	atomic_store(&fs->switches, switches_pack(to));
-	atomic_fetch_add(&fs->mode_epoch, 1);
+	mount_switches(fs, to);
 	err = each_file(fs, check_one, &refused);
 	if (!err && !refused)
 		update_all(fs, &s);
 	if (err || refused || s.refused) {
-		atomic_store(&fs->switches, switches_pack(from));
+		mount_switches(fs, from);
 		update_all(fs, &undone);
 		return err ? err : -EBUSY;
 	}
@@ -406,6 +441,7 @@ int fs_set_switches(struct fs *fs, struct switches to)
 		return -EOPNOTSUPP;
 	iolock_acquire_wait(&fs->changes, &turn);
 	err = set_mount_switches(fs, to);
+	atomic_store(&fs->owes->switching, 0);
 	iolock_release(&fs->changes, &turn);
 	return err;
 }
@@ -458,28 +494,4 @@ void fs_mode_renamed(struct fs *fs, struct node *n)
 	f = file_find(fs, n);
 	if (f)
 		file_update_soon(fs, f);
-}
-
-/* ---- hand-over ---- */
-
-int fs_handoff(struct fs *fs, uint64_t fh)
-{
-	struct handle *h = handle_get(fs, fh);
-	struct claim gate = gate_of_all();
-	_cleanup_fd_ int fd = -1;
-	int err;
-
-	if (!h || !h->file)
-		return -EBADF;
-	fd = fs_reopen(fs, h->file->path.fd, O_RDONLY);
-	if (fd < 0)
-		return fd;
-	drop_kernel_pages(fs, h->file);
-	iolock_acquire_wait(&h->file->range, &gate);
-	err = flush_file(&h->file->flush, &h->file->stats, fs->config.engine, fd, false,
-			 FLUSH_EXECUTE);
-	if (!err)
-		err = bounce_drop_cache(fd);
-	iolock_release(&h->file->range, &gate);
-	return err;
 }

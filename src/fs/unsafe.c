@@ -94,7 +94,6 @@ static void count(struct unsafe *u, struct file *f, struct handle *h)
 	if (h->unsafe)
 		return;
 	h->unsafe = true;
-	h->rec->unsafe = true;
 	f->unsafe_writers++;
 	u->writers++;
 	u->opens++;
@@ -116,10 +115,27 @@ static bool uncount(struct unsafe *u, struct file *f, struct handle *h)
 	if (!h->unsafe)
 		return false;
 	h->unsafe = false;
-	h->rec->unsafe = false;
 	f->unsafe_writers--;
 	one_less(u);
 	return f->unsafe_writers == 0;
+}
+
+/* With the lock held: the marker covers H, if it is counted, also for a successor. */
+static void record(struct handle *h)
+{
+	h->rec->unsafe = h->unsafe;
+}
+
+static void record_all(struct unsafe *u, struct file *f)
+{
+	struct handle *h;
+
+	pthread_mutex_lock(&f->lock);
+	pthread_mutex_lock(&u->lock);
+	DL_FOREACH(f->handles, h)
+	record(h);
+	pthread_mutex_unlock(&u->lock);
+	pthread_mutex_unlock(&f->lock);
 }
 
 int unsafe_opened(struct fs *fs, struct file *f, struct handle *h)
@@ -136,15 +152,32 @@ int unsafe_opened(struct fs *fs, struct file *f, struct handle *h)
 	err = begin(u, f, f->mode.origin);
 	if (!err && first)
 		checkpointer_opened(fs->checkpointer, f, h->fd);
-	return err;
+	if (err)
+		return err;
+	pthread_mutex_lock(&u->lock);
+	record(h);
+	pthread_mutex_unlock(&u->lock);
+	return 0;
 }
 
 int unsafe_resumed(struct fs *fs, struct file *f, struct handle *h)
 {
-	if (!h->rec->unsafe)
-		return 0;
-	/* the marker, which may have been about to say so */
-	return unsafe_opened(fs, f, h);
+	struct unsafe *u = fs->unsafe;
+
+	pthread_mutex_lock(&u->lock);
+	if (h->rec->unsafe)
+		count(u, f, h);
+	pthread_mutex_unlock(&u->lock);
+	return 0;
+}
+
+void unsafe_resumed_open(struct fs *fs, struct file *f)
+{
+	/* a racy look: whoever is the first or the last now looks for itself */
+	if (!__atomic_load_n(&f->unsafe_writers, __ATOMIC_RELAXED))
+		return;
+	begin(fs->unsafe, f, f->mode.origin); /* the log says what became of it */
+	checkpointer_resumed(fs->checkpointer, f);
 }
 
 int unsafe_begin(struct fs *fs, struct file *f, struct switches to, enum cachefs_origin origin)
@@ -176,6 +209,8 @@ int unsafe_begin(struct fs *fs, struct file *f, struct switches to, enum cachefs
 	err = any ? begin(u, f, origin) : 0;
 	if (!err && any && first)
 		checkpointer_opened(fs->checkpointer, f, f->path.fd);
+	if (!err && any)
+		record_all(u, f);
 	return err;
 }
 
@@ -189,7 +224,10 @@ void unsafe_switched(struct fs *fs, struct file *f, bool flushed)
 	pthread_mutex_lock(&f->lock);
 	pthread_mutex_lock(&u->lock);
 	DL_FOREACH(f->handles, h)
-	uncount(u, f, h);
+	{
+		uncount(u, f, h);
+		record(h);
+	}
 	pthread_mutex_unlock(&u->lock);
 	pthread_mutex_unlock(&f->lock);
 }
@@ -208,6 +246,8 @@ void unsafe_closed(struct fs *fs, struct file *f, struct handle *h, int *fd)
 	pthread_mutex_lock(&u->lock);
 	last = uncount(u, f, h);
 	if (last && c && c->file && !u->stop && u->waiting < CLOSED_MAX) {
+		f->node->rec->flush_owed = true;
+		handle_give_fd(h);
 		DL_APPEND(u->closed, c);
 		u->waiting++;
 		atomic_fetch_add(&f->flushing, 1);
@@ -216,6 +256,7 @@ void unsafe_closed(struct fs *fs, struct file *f, struct handle *h, int *fd)
 		if (!u->pausing)
 			pthread_cond_broadcast(&u->changed);
 	}
+	record(h); /* a successor that does not know of it any more knows of the flush */
 	pthread_mutex_unlock(&u->lock);
 	if (c && c->file)
 		file_put(fs, c->file);
@@ -307,7 +348,6 @@ int unsafe_create(struct fs *fs, struct unsafe **out)
 {
 	struct unsafe *u = calloc(1, sizeof(*u));
 	enum marker_found found;
-	sigset_t all, old;
 	int err;
 
 	if (!u)
@@ -323,11 +363,20 @@ int unsafe_create(struct fs *fs, struct unsafe **out)
 			return err;
 	}
 	err = marker_create(fs->own, NULL, &u->marker, &found);
-	*out = u;
-	if (!err)
-		err = unsafe_meet(u, found);
 	if (err)
 		return err;
+	if (fs->config.resumed)
+		return unsafe_meet_again(u, found);
+	err = unsafe_meet(u, found);
+	return err ? err : unsafe_start(u);
+}
+
+int unsafe_start(struct unsafe *u)
+{
+	sigset_t all, old;
+	int err;
+
+	u->quiet_since = now();
 	sigfillset(&all);
 	pthread_sigmask(SIG_BLOCK, &all, &old);
 	err = -pthread_create(&u->thread, NULL, unsafe_thread, u);

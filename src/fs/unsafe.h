@@ -25,6 +25,8 @@ struct unsafe;
  * SOURCE owns a marker. Starts a thread.
  */
 int unsafe_create(struct fs *fs, struct unsafe **out);
+/* The thread of one that goes on where another process was killed: when that's files are known. */
+int unsafe_start(struct unsafe *u);
 /*
  * Flushes what was closed, and ends the thread; nothing may be closed into it any more. Before the
  * pool ends.
@@ -42,8 +44,18 @@ void unsafe_destroy(struct unsafe *u);
  * returns. A negative errno: the marker could not be written, and the open must fail.
  */
 int unsafe_opened(struct fs *fs, struct file *f, struct handle *h);
-/* H was open in a process that was killed: it counts as it did there. 0 or a negative errno. */
+
+/* ---- after a resume ---- */
+
+/* H, which F has, counts as it did in the process before us, where the marker covered it. 0 */
 int unsafe_resumed(struct fs *fs, struct file *f, struct handle *h);
+/* F was closed there by its last writer, and not flushed. Takes over one open of F. */
+void unsafe_resumed_closed(struct fs *fs, struct file *f);
+/* What was written to the marker last is durable. Blocks. */
+void unsafe_resumed_marker(struct fs *fs);
+/* F is open: the marker says so, unless somebody has removed it. Blocks. */
+void unsafe_resumed_open(struct fs *fs, struct file *f);
+
 /* The same before F's mode becomes one of that kind, with whatever is open for writing. */
 int unsafe_begin(struct fs *fs, struct file *f, struct switches to, enum cachefs_origin origin);
 /* F's mode has changed, and (FLUSHED) what was written before is on stable storage. */

@@ -9,28 +9,51 @@
 #include "engine/engine.h"
 #include "fs/internal.h"
 #include "fs/unsafe_internal.h"
+#include "fs/witness.h"
 
 /* More closed files than this at once are flushed by one syncfs(2) instead of an fsync(2) each. */
 #define FEW_FILES 16
 /* So much time at least is between two rounds of flushes, for more files to come together. */
 #define ROUND_NSEC UINT64_C(250000000)
 
-void unsafe_failed(struct unsafe *u, const struct concerned *c)
+static void count_failed(struct unsafe *u, const struct concerned *c)
 {
-	static const struct concerned all = {.kind = MARKER_MOUNT};
-	int err;
-
 	pthread_mutex_lock(&u->lock);
 	u->failed_files += c != NULL;
 	u->failed = u->failed || !c;
+	u->untold = u->untold || !c;
+	unsafe_note(u);
 	pthread_mutex_unlock(&u->lock);
-	err = marker_error(u->marker, c ? c : &all);
-	if (!err)
-		return;
-	log_error("the crash marker could not be told of it: %s", strerror(-err));
+}
+
+static void tell(struct unsafe *u, const struct concerned *c)
+{
+	static const struct concerned all = {.kind = MARKER_MOUNT};
+	int err = marker_error(u->marker, c ? c : &all);
+
+	if (err)
+		log_error("the crash marker could not be told of it: %s", strerror(-err));
 	pthread_mutex_lock(&u->lock);
-	u->untold = true;
+	u->untold = err || (u->untold && c); /* all of the mount is whatever there was, too */
+	unsafe_note(u);
 	pthread_mutex_unlock(&u->lock);
+}
+
+void unsafe_failed(struct unsafe *u, const struct concerned *c)
+{
+	count_failed(u, c);
+	tell(u, c);
+}
+
+/* Did who was killed come so far that the marker has it? */
+static bool was_told(const struct closed *c)
+{
+	_cleanup_free_ char *paths = node_paths(c->fs, c->file->node);
+	struct file_id id;
+	struct statx st;
+
+	node_file_id(c->file->node, &id);
+	return !fs_statx_fd(c->fd, &st) && marker_concerns(c->fs->unsafe->marker, &id, paths, &st);
 }
 
 static void flush_failed(struct closed *c, int err)
@@ -46,8 +69,12 @@ static void flush_failed(struct closed *c, int err)
 		  "fails until cachefsctl trust",
 		  path, strerror(-err));
 	unsafe_concern(c->file->node, path, &concerned);
-	if (!node_set_error(c->fs, c->file->node, -err))
+	if (!node_set_error(c->fs, c->file->node, -err)) {
 		unsafe_failed(u, &concerned);
+	} else if (c->again && !was_told(c)) {
+		/* (whether it was counted is not known: the marker has it all the same) */
+		tell(u, &concerned);
+	}
 }
 
 /* ERR: of its flush, or 0. C is consumed. */
@@ -58,7 +85,10 @@ static void closed_done(struct closed *c, int err)
 	if (err && err != -EINVAL && err != -EROFS)
 		flush_failed(c, err);
 	close(c->fd);
-	atomic_fetch_sub(&c->file->flushing, 1);
+	pthread_mutex_lock(&u->lock);
+	if (atomic_fetch_sub(&c->file->flushing, 1) == 1)
+		c->file->node->rec->flush_owed = false;
+	pthread_mutex_unlock(&u->lock);
 	file_put(c->fs, c->file);
 	free(c);
 	pthread_mutex_lock(&u->lock);
@@ -78,6 +108,7 @@ static void closed_flush(struct closed *c)
 {
 	int err = 0;
 
+	witness_open(c->fs, c->file);
 	if (!c->fs->config.engine->null && !has_no_name(c->fd))
 		err = flush_sync(&c->file->flush, c->fs->config.engine, c->fd, false);
 	if (!err)
@@ -100,7 +131,10 @@ static void flush_many(struct unsafe *u, struct closed *list)
 	int err;
 
 	DL_FOREACH(list, c)
-	sync_file_range(c->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+	{
+		witness_open(c->fs, c->file);
+		sync_file_range(c->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+	}
 	err = u->fs->config.engine->null ? 0 : fs_sync_backing(u->fs);
 	DL_FOREACH_SAFE(list, c, tmp)
 	{
@@ -163,4 +197,40 @@ void unsafe_flush_closed(struct unsafe *u)
 	/* a quarter of the device's time at most is ours while many are closed */
 	pause_rounds(u,
 		     n > FEW_FILES ? MAX(3 * (clock_nsec() - start), 4 * ROUND_NSEC) : ROUND_NSEC);
+}
+
+/* ---- after a resume ---- */
+
+void unsafe_resumed_closed(struct fs *fs, struct file *f)
+{
+	struct unsafe *u = fs->unsafe;
+	struct closed *c = malloc(sizeof(*c));
+	int fd = fs_reopen(fs, f->path.fd, O_RDONLY);
+
+	if (!c || fd < 0) { /* as more than can wait: it is flushed before the marker goes */
+		f->node->rec->flush_owed = false;
+		free(c);
+		cleanup_fd(&fd);
+		file_put(fs, f);
+		return;
+	}
+	*c = (struct closed){.fs = fs, .fd = fd, .file = f, .again = true};
+	pthread_mutex_lock(&u->lock);
+	DL_APPEND(u->closed, c);
+	u->waiting++;
+	atomic_fetch_add(&f->flushing, 1);
+	pthread_mutex_unlock(&u->lock);
+}
+
+void unsafe_resumed_marker(struct fs *fs)
+{
+	struct unsafe *u = fs->unsafe;
+	bool untold;
+
+	marker_confirm(u->marker);
+	pthread_mutex_lock(&u->lock);
+	untold = u->untold;
+	pthread_mutex_unlock(&u->lock);
+	if (untold)
+		unsafe_failed(u, NULL);
 }

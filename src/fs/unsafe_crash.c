@@ -109,6 +109,7 @@ static void resolve_same_boot(struct unsafe *u, enum marker_found *found)
 	if (!gone || !err)
 		return; /* what stays there is flushed again by the next mount */
 	atomic_store(&u->refuse_all, true);
+	unsafe_note(u);
 	log_warn("what it wrote may be lost, and that could not be written to the crash marker: "
 		 "%s: opening any file fails (EUCLEAN) until you trust the mount (cachefsctl "
 		 "trust), or mount again when the disk works",
@@ -128,22 +129,55 @@ static void trust_after_crash(struct unsafe *u)
 	if (!err)
 		return;
 	atomic_store(&u->trust_all, true);
+	unsafe_note(u);
 	log_warn("the crash marker could not be changed: %s: the next mount will ask again",
 		 strerror(-err));
 }
 
-int unsafe_meet(struct unsafe *u, enum marker_found found)
+void unsafe_note(struct unsafe *u)
+{
+	const struct {
+		bool is;
+		unsigned flag;
+	} all[] = {{u->met, OWES_UNSAFE_MET},
+		   {u->met_tainted, OWES_UNSAFE_MET_TAINTED},
+		   {atomic_load(&u->refuse_all), OWES_UNSAFE_REFUSE_ALL},
+		   {atomic_load(&u->trust_all), OWES_UNSAFE_TRUST_ALL},
+		   {u->failed, OWES_UNSAFE_FAILED},
+		   {u->untold, OWES_UNSAFE_UNTOLD}};
+	unsigned flags = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
+		flags |= all[i].is ? all[i].flag : 0;
+	atomic_store(&u->fs->owes->failed_files, u->failed_files);
+	atomic_store(&u->fs->owes->unsafe, flags);
+}
+
+static void recall(struct unsafe *u, unsigned flags)
+{
+	u->met = true;
+	u->met_tainted = flags & OWES_UNSAFE_MET_TAINTED;
+	atomic_store(&u->refuse_all, flags & OWES_UNSAFE_REFUSE_ALL);
+	atomic_store(&u->trust_all, flags & OWES_UNSAFE_TRUST_ALL);
+	u->failed = flags & OWES_UNSAFE_FAILED;
+	u->untold = flags & OWES_UNSAFE_UNTOLD;
+	u->failed_files = atomic_load(&u->fs->owes->failed_files);
+}
+
+int unsafe_meet_again(struct unsafe *u, enum marker_found found)
+{
+	unsigned flags = atomic_load(&u->fs->owes->unsafe);
+
+	if (!(flags & OWES_UNSAFE_MET)) /* nothing was served before */
+		return unsafe_meet(u, found);
+	recall(u, flags);
+	return marker_adopt(u->marker);
+}
+
+static void meet_tainted(struct unsafe *u)
 {
 	int err;
 
-	if (found != MARKER_CLEAN)
-		resolve_same_boot(u, &found);
-	if (found != MARKER_TAINTED)
-		return 0;
-	if (u->fs->config.trust_after_crash) {
-		trust_after_crash(u);
-		return 0;
-	}
 	u->met_tainted = true;
 	if (u->fs->config.rollback_after_crash)
 		rollback_all(u);
@@ -153,6 +187,18 @@ int unsafe_meet(struct unsafe *u, enum marker_found found)
 			 "as harmed, too",
 			 strerror(-err));
 	warn_tainted(u);
+}
+
+int unsafe_meet(struct unsafe *u, enum marker_found found)
+{
+	if (found != MARKER_CLEAN)
+		resolve_same_boot(u, &found);
+	if (found == MARKER_TAINTED && u->fs->config.trust_after_crash)
+		trust_after_crash(u);
+	else if (found == MARKER_TAINTED)
+		meet_tainted(u);
+	u->met = true;
+	unsafe_note(u);
 	return 0;
 }
 
@@ -175,6 +221,7 @@ void unsafe_forgiven(struct fs *fs)
 
 	pthread_mutex_lock(&u->lock);
 	u->failed_files -= u->failed_files > 0;
+	unsafe_note(u);
 	pthread_cond_broadcast(&u->changed);
 	pthread_mutex_unlock(&u->lock);
 }
@@ -185,16 +232,21 @@ int unsafe_trust_all(struct fs *fs)
 	int err;
 
 	pthread_mutex_lock(&u->lock);
-	u->failed = false;
+	u->failed = u->untold = false;
 	u->failed_files = 0;
+	unsafe_note(u);
 	pthread_cond_broadcast(&u->changed);
 	pthread_mutex_unlock(&u->lock);
 	err = atomic_load(&u->refuse_all) ? marker_resolve(u->marker, 0) : 0;
 	if (!err)
 		err = marker_trust_all(u->marker);
-	if (!err)
-		atomic_store(&u->refuse_all, false);
-	return err;
+	if (err)
+		return err;
+	pthread_mutex_lock(&u->lock);
+	atomic_store(&u->refuse_all, false);
+	unsafe_note(u);
+	pthread_mutex_unlock(&u->lock);
+	return 0;
 }
 
 static int stay_concerned(struct fs *fs, struct node *n)

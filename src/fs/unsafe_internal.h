@@ -18,6 +18,7 @@ struct closed {
 	struct fs *fs;
 	struct file *file; /* one open of ours */
 	int fd;
+	bool again; /* it was closed by all before a worker was killed */
 };
 
 struct unsafe {
@@ -33,6 +34,7 @@ struct unsafe {
 	uint64_t opens;	       /* of them, ever */
 	time_t quiet_since;    /* CLOCK_MONOTONIC: when the last of them went */
 	bool ending;	       /* the marker is being removed */
+	bool met;	       /* what an earlier mount left is dealt with */
 	/* Files were concerned at the start; what fails from then on is latched, and for the next
 	 * one */
 	bool met_tainted;
@@ -45,6 +47,8 @@ struct unsafe {
 	bool running, stop;
 };
 
+/* What a successor has to know, with the lock held. */
+void unsafe_note(struct unsafe *u);
 /* Data of C (NULL: not known of which file) is lost: the marker says so, and stays. */
 void unsafe_failed(struct unsafe *u, const struct concerned *c);
 /* Flushes what is in CLOSED, with the lock held; gives it up meanwhile. */
@@ -55,5 +59,8 @@ void unsafe_concern(const struct node *n, const char *path, struct concerned *ou
 /* At the start: what an earlier mount left is dealt with as after-crash says. 0 or a negative
  * errno. */
 int unsafe_meet(struct unsafe *u, enum marker_found found);
+/* After a resume: the same again if the process before us had not come so far; its marker is ours.
+ */
+int unsafe_meet_again(struct unsafe *u, enum marker_found found);
 
 #endif

@@ -82,7 +82,7 @@ static int refuse_one(struct session *s, void *buf, size_t size)
 	return 0;
 }
 
-void session_refuse(struct session *s, int stop_fd)
+bool session_refuse(struct session *s, int stop_fd)
 {
 	struct pollfd p[] = {{.fd = s->fd, .events = POLLIN}, {.fd = stop_fd, .events = POLLIN}};
 	size_t size = session_buffer_size(s);
@@ -90,9 +90,12 @@ void session_refuse(struct session *s, int stop_fd)
 	int err = buf ? session_resend(s) : -ENOMEM;
 
 	while (err != -ENODEV && err != -ENOTCONN && err != -ENOMEM && poll(p, 2, -1) > 0) {
-		if (p[1].revents || p[0].revents & POLLERR)
-			return;
+		if (p[0].revents & POLLERR)
+			break;
+		if (p[1].revents)
+			return false;
 		errno = 0;
 		err = refuse_one(s, buf, size);
 	}
+	return true;
 }

@@ -68,10 +68,10 @@ void session_backing_close(struct session *s, int id);
  */
 int session_resend(struct session *s);
 /*
- * Answers all requests with EIO, also those that were read before, until the mount is gone or
- * STOP_FD is readable. Nobody else reads.
+ * Answers all requests with EIO, also those that were read before, until the mount is gone (true) or
+ * STOP_FD is readable (false). Nobody else reads.
  */
-void session_refuse(struct session *s, int stop_fd);
+bool session_refuse(struct session *s, int stop_fd);
 
 /* Bytes that a buffer for one request must hold. */
 size_t session_buffer_size(const struct session *s);

@@ -315,7 +315,10 @@ static int fail(struct supervisor *s)
 		  "says, and mount it again",
 		  s->config.name, o->signal ? "signal" : "exit status",
 		  o->signal ? o->signal : o->status);
-	s->config.refuse(s->config.arg, s->signal_fd);
+	do {
+		take_signals(s);
+	} while (!atomic_load(&s->memory->told_to_end) &&
+		 !s->config.refuse(s->config.arg, s->signal_fd));
 	s->config.detach(s->config.arg);
 	return 2;
 }

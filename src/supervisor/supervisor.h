@@ -72,8 +72,8 @@ struct supervisor_config {
 	int (*work)(void *arg, bool resumed);
 	/* The first worker is ready. */
 	void (*ready)(void *arg);
-	/* Answers all requests with EIO until the mount is gone, or SIGNAL_FD is readable. */
-	void (*refuse)(void *arg, int signal_fd);
+	/* Answers all requests with EIO until the mount is gone (true) or SIGNAL_FD is readable. */
+	bool (*refuse)(void *arg, int signal_fd);
 	/* Unmounts lazily where the mount is still there. */
 	void (*detach)(void *arg);
 	/* Becomes the newly installed program; returns (a negative errno) where it could not. */

@@ -74,7 +74,7 @@ static void resume(void)
 	unique = UNIQUE | FUSE_UNIQUE_RESEND;
 }
 
-static void nothing_is_left(void)
+static inline void nothing_is_left(void)
 {
 	resume();
 	cr_assert_eq(journal_left(session.journal), 0, "the reply releases the entry");
@@ -125,14 +125,14 @@ static uint64_t lookup(const char *name)
 	return entry_id(&o);
 }
 
-static uint64_t count(uint64_t id)
+static inline uint64_t count(uint64_t id)
 {
 	struct node *n = node_get(session.fs, id);
 
 	return n ? n->rec->nlookup : 0;
 }
 
-static struct outcome send_rename(const char *name, const char *newname, unsigned flags)
+static inline struct outcome send_rename(const char *name, const char *newname, unsigned flags)
 {
 	struct fuse_rename2_in in = {.newdir = FUSE_ROOT_ID, .flags = flags};
 

@@ -89,7 +89,7 @@ static void backing_close(void *arg, int id)
 	atomic_store(&told->backing.open[id], 0);
 }
 
-static unsigned backings_open(void)
+static inline unsigned backings_open(void)
 {
 	unsigned n = 0;
 
@@ -227,6 +227,8 @@ static void resume(void)
 {
 	sweep_fds();
 	start();
+	while (atomic_load(&fs->resuming))
+		usleep(1000);
 }
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
@@ -271,7 +273,7 @@ static uint64_t make_file(uint64_t parent, const char *name, const char *text, u
 	return o.fh;
 }
 
-static uint64_t make_dir(uint64_t parent, const char *name)
+static inline uint64_t make_dir(uint64_t parent, const char *name)
 {
 	struct fs_entry e;
 
@@ -279,7 +281,7 @@ static uint64_t make_dir(uint64_t parent, const char *name)
 }
 
 /* All paths of ID, each with a newline. */
-static void paths_of(uint64_t id, char text[4096])
+static inline void paths_of(uint64_t id, char text[4096])
 {
 	struct node *n = node_get(fs, id);
 	char *paths = n ? node_paths(fs, n) : NULL;
@@ -290,14 +292,14 @@ static void paths_of(uint64_t id, char text[4096])
 	free(paths);
 }
 
-static uint64_t lookups_of(uint64_t id)
+static inline uint64_t lookups_of(uint64_t id)
 {
 	const struct node *n = node_get(fs, id);
 
 	return n ? n->rec->nlookup : 0;
 }
 
-static bool handle_reads(uint64_t fh, const char *text)
+static inline bool handle_reads(uint64_t fh, const char *text)
 {
 	struct handle *h = handle_get(fs, fh);
 	char buf[4096] = "";

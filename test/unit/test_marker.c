@@ -141,6 +141,66 @@ Test(marker, a_dead_process_of_this_boot)
 	cr_assert_eq(boot("a"), MARKER_CLEAN);
 }
 
+Test(marker, a_dead_process_whose_section_is_ours)
+{
+	const struct concerned lost = {.kind = MARKER_FILE, .text = "b.img", .id = id_b};
+
+	boot("z");
+	cr_assert_eq(marker_begin(m, &images), 0);
+	cr_assert_eq(boot("a"), MARKER_TAINTED);
+	cr_assert_eq(marker_begin(m, &file_a), 0);
+	cr_assert_eq(marker_error(m, &lost), 0);
+	cr_assert_eq(boot("a"), MARKER_TAINTED);
+	sync_calls = 0;
+	cr_assert_eq(marker_adopt(m), 0);
+	cr_assert_eq(sync_calls, 0);
+	cr_assert(marker_active(m));
+	cr_assert(concerns(&id_b, "b.img"));
+	cr_assert(concerns(&id_a, "vm/a.img"), "by the other boot");
+	cr_assert(!concerns(&id_a, "a"), "not by this one");
+	cr_assert_eq(marker_confirm(m), 0);
+	cr_assert_eq(sync_calls, 1);
+	cr_assert_eq(marker_begin(m, &file_a), 0);
+	cr_assert_eq(sync_calls, 1, "it is covered");
+	expect_lines(HEAD "boot z\npattern \"vm/*.img\"\n"
+			  "boot a\nfile 1-0a1b2c \"vm/a.img\"\n"
+			  "boot a\nfile 1-ff0001 \"b.img\"\nseen\nerror\n" TAIL);
+	cr_assert_eq(marker_end(m), 0);
+	cr_assert(!marker_active(m));
+	expect_lines(HEAD "boot z\npattern \"vm/*.img\"\n"
+			  "boot a\nfile 1-ff0001 \"b.img\"\nseen\nerror\n" TAIL);
+}
+
+/* Its last change may have been seen by nobody but the page cache. */
+Test(marker, an_adopted_section_is_relied_on_when_it_is_durable)
+{
+	boot("a");
+	cr_assert_eq(marker_begin(m, &file_a), 0);
+	boot("a");
+	cr_assert_eq(marker_adopt(m), 0);
+	sync_error = EIO;
+	cr_assert_eq(marker_begin(m, &file_a), -EIO);
+	sync_error = 0;
+	sync_calls = 0;
+	cr_assert_eq(marker_begin(m, &file_a), 0);
+	cr_assert_eq(sync_calls, 1);
+	cr_assert_eq(marker_begin(m, &file_a), 0);
+	cr_assert_eq(sync_calls, 1);
+	cr_assert_eq(marker_end(m), 0);
+	cr_assert_null(marker_text());
+}
+
+Test(marker, nothing_to_adopt)
+{
+	boot("a");
+	cr_assert_eq(marker_adopt(m), 0);
+	cr_assert_eq(marker_confirm(m), 0);
+	cr_assert(!marker_active(m));
+	cr_assert(!backing_has(PRIVATE_DIR));
+	cr_assert_eq(marker_begin(m, &file_a), 0);
+	expect_lines(HEAD "boot a\nfile 1-0a1b2c \"vm/a.img\"\n" TAIL);
+}
+
 Test(marker, a_dead_process_and_a_failed_flush)
 {
 	boot("a");

@@ -223,7 +223,7 @@ static void remove_at(enum point p, bool dir, bool other_link)
 	cr_assert_eq(count(id), 1);
 	n = node_get(session.fs, id);
 	/* without a file handle, what is known by this name alone cannot be found again */
-	cr_assert_eq(n->retained, !other_link || !n->rec->handle_len, "%s", points[p]);
+	cr_assert_eq(n->rec->retained, !other_link || !n->rec->handle_len, "%s", points[p]);
 	if (other_link) {
 		cr_assert_eq(stat("other", &st), 0);
 		cr_assert_eq(st.st_nlink, 1);
@@ -318,7 +318,7 @@ static void rename_at(enum point p, enum target target, unsigned flags)
 	if (target == A_FILE && flags & RENAME_EXCHANGE)
 		cr_assert(known_as(other, "a"));
 	else if (target == A_FILE)
-		cr_assert(node_get(session.fs, other)->retained);
+		cr_assert(node_get(session.fs, other)->rec->retained);
 	cr_assert_eq(count(id), nothing ? 2 : 1);
 	unlink("a");
 	unlink("b");
@@ -358,6 +358,20 @@ Test(once, renames_that_failed)
 	e->state = JOURNAL_BEGUN;
 	resume();
 	cr_assert_eq(send_rename("none", "b", 0).error, -ENOENT);
+	nothing_is_left();
+	/* links of one file, of which the rename to the other would look done */
+	cr_assert_eq(link("a", "c"), 0);
+	e = entry_as_begun("a", "c");
+	e->state = JOURNAL_BEGUN;
+	resume();
+	cr_assert_eq(send_rename("a", "c", RENAME_NOREPLACE).error, -EEXIST);
+	nothing_is_left();
+	/* half an exchange is none of ours */
+	e = entry_as_begun("a", "b");
+	e->state = JOURNAL_BEGUN;
+	cr_assert_eq(rename("a", "b"), 0);
+	resume();
+	cr_assert_eq(send_rename("a", "b", RENAME_EXCHANGE).error, -ENOENT);
 	nothing_is_left();
 }
 

@@ -322,6 +322,91 @@ Test(private_dir, a_new_owner_sees_the_directory_of_now)
 	expect_text("f", "new");
 }
 
+/* ---- the owner is killed, and its descriptors stay open ---- */
+
+static atomic_int record;
+static struct private_dir *dead[2]; /* nothing of them is closed */
+
+static void abandon(void)
+{
+	dead[dead[0] != NULL] = p;
+	p = NULL;
+}
+
+static void killed(void)
+{
+	abandon();
+	cr_assert_eq(private_dir_create(root_fd, &p), 0);
+	cr_assert_eq(private_dir_record(p, &record), 0);
+}
+
+Test(private_dir, the_lock_is_recorded_as_long_as_it_is_held)
+{
+	cr_assert_eq(private_dir_record(p, &record), 0);
+	cr_assert_eq(record, 0);
+	cr_assert_eq(private_dir_own(p), 0);
+	cr_assert_geq(fcntl(record - 1, F_GETFD), 0);
+	private_dir_disown(p);
+	cr_assert_eq(record, 0);
+	cr_assert_eq(private_dir_own(p), 0);
+	cr_assert_neq(record, 0);
+	private_dir_destroy(p);
+	p = NULL;
+	cr_assert_eq(record, 0);
+}
+
+Test(private_dir, the_lock_of_a_killed_owner_is_never_free)
+{
+	int fd;
+
+	cr_assert_eq(private_dir_record(p, &record), 0);
+	cr_assert_eq(private_dir_own(p), 0);
+	fd = record;
+	killed();
+	cr_assert_eq(ended(start(try_it, 0)), 16, "before anybody claims it");
+	cr_assert_eq(write_text("x"), -EPERM, "nor may anybody change anything");
+	cr_assert_eq(private_dir_own(p), 0);
+	cr_assert_eq(record, fd);
+	private_dir_settle(p);
+	cr_assert_eq(ended(start(try_it, 0)), 16);
+	cr_assert_eq(write_text("x"), 0);
+	killed();
+	cr_assert_eq(private_dir_own_existing(p), 0, "again");
+	private_dir_settle(p);
+	private_dir_disown(p);
+	cr_assert_eq(record, 0);
+	cr_assert_eq(ended(start(try_it, 0)), 0);
+}
+
+Test(private_dir, the_lock_of_a_killed_owner_goes_when_nobody_claims_it)
+{
+	cr_assert_eq(private_dir_record(p, &record), 0);
+	cr_assert_eq(private_dir_own(p), 0);
+	killed();
+	private_dir_settle(p);
+	cr_assert_eq(record, 0);
+	cr_assert_eq(ended(start(try_it, 0)), 0);
+}
+
+Test(private_dir, a_lock_in_a_directory_that_is_gone_is_worth_nothing)
+{
+	cr_assert_eq(private_dir_record(p, &record), 0);
+	cr_assert_eq(private_dir_own(p), 0);
+	cr_assert_eq(renameat(root_fd, PRIVATE_DIR, root_fd, "away"), 0);
+	abandon();
+	cr_assert_eq(private_dir_create(root_fd, &p), 0);
+	cr_assert_eq(private_dir_record(p, &record), -ENOENT);
+	cr_assert_eq(record, 0);
+	cr_assert_eq(private_dir_own(p), 0);
+	abandon();
+	cr_assert_eq(renameat(root_fd, PRIVATE_DIR, root_fd, "away2"), 0);
+	cr_assert_eq(mkdirat(root_fd, PRIVATE_DIR, 0700), 0);
+	make_file(PRIVATE_DIR "/lock");
+	cr_assert_eq(private_dir_create(root_fd, &p), 0);
+	cr_assert_eq(private_dir_record(p, &record), -ESTALE);
+	cr_assert_eq(record, 0);
+}
+
 /* ---- files ---- */
 
 Test(private_dir, a_file_is_replaced_atomically_and_durably)

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What modes owe, after a process was killed and we go on in its place. Open files are as they were
+ * (handle_rebuild.c); what may block is done in the background, since clients wait for us.
+ */
+#include "fs/internal.h"
+#include "fs/resume.h"
+#include "fs/sweep.h"
+#include "fs/witness.h"
+#include "supervisor/arena.h"
+
+/* ---- sync attributes ---- */
+
+static bool attr_kept(void *arg, uint64_t name)
+{
+	struct fs *fs = arg;
+
+	for (uint32_t i = arena_next(fs->nodes, 0); i; i = arena_next(fs->nodes, i)) {
+		const struct node *n = arena_private(fs->nodes, i);
+
+		if (n->file && n->rec->sync_attr == OWES_ATTR_SET && node_attr_name(n->rec) == name)
+			return true;
+	}
+	return false;
+}
+
+bool resume_attrs(struct fs *fs, struct sync_attr_kept *kept)
+{
+	bool any = false;
+
+	*kept = (struct sync_attr_kept){attr_kept, fs};
+	for (uint32_t i = arena_next(fs->nodes, 0); i; i = arena_next(fs->nodes, i)) {
+		const struct node *n = arena_private(fs->nodes, i);
+
+		if (n->file && n->rec->sync_attr == OWES_ATTR_SET)
+			any = true;
+		else
+			n->rec->sync_attr = OWES_ATTR_NONE; /* it will be cleared now */
+	}
+	return any;
+}
+
+/* ---- files that were closed ---- */
+
+static void owe_nothing(struct node *n)
+{
+	int witness = atomic_exchange(&n->rec->owes.witness, 0) - 1;
+
+	n->rec->flush_owed = false;
+	__atomic_store_n(&n->rec->mode, 0, __ATOMIC_RELEASE);
+	__atomic_store_n(&n->rec->error, 0, __ATOMIC_RELEASE);
+	atomic_store(&n->rec->owes.barrier, 0);
+	cleanup_fd(&witness);
+}
+
+bool resume_closed(struct fs *fs, struct node *n)
+{
+	bool flush = n->rec->flush_owed;
+	struct file *f = NULL;
+
+	if (n->rec->mode && (flush || atomic_load(&n->rec->owes.barrier)))
+		f = file_rebuild(fs, n, -1);
+	if (!f) { /* or it is gone, and with it what it owed */
+		owe_nothing(n);
+		return false;
+	}
+	f->opens = 1;
+	if (flush)
+		unsafe_resumed_closed(fs, f);
+	else
+		file_barrier_soon(fs, f);
+	return true;
+}
+
+/* ---- open files, in the background ---- */
+
+struct resuming {
+	struct pool_job job;
+	struct fs *fs;
+	struct open_files all;
+};
+
+/* A change that was half done ends in what the file should have now; its request comes again. */
+static void settle(struct fs *fs, struct file *f)
+{
+	struct claim gate = {.kind = CLAIM_GATE, .start = 0, .end = UINT64_MAX};
+	struct file *barrier, *mode;
+	bool owed;
+
+	unsafe_resumed_open(fs, f);
+	iolock_acquire_wait(&f->range, &gate);
+	file_sync_update(fs, f);
+	owed = f->owed;
+	iolock_release(&f->range, &gate);
+	barrier = owed ? file_find(fs, f->node) : NULL;
+	if (barrier)
+		file_barrier_soon(fs, barrier);
+	mode = file_find(fs, f->node);
+	if (mode)
+		file_update_soon(fs, mode);
+}
+
+static void resume_job(struct pool_job *job)
+{
+	struct resuming *r = container_of(job, struct resuming, job);
+
+	unsafe_resumed_marker(r->fs);
+	for (size_t i = 0; i < r->all.count; i++)
+		settle(r->fs, r->all.files[i]);
+	fs_open_files_put(r->fs, &r->all);
+	atomic_store(&r->fs->resuming, false);
+	free(r);
+}
+
+/* Does not block. */
+static void start_file(struct fs *fs, struct file *f)
+{
+	/* opened again since its last close, or that was not over */
+	bool flush = f->node->rec->flush_owed && !atomic_load(&f->flushing);
+	struct file *own = flush ? file_find(fs, f->node) : NULL;
+
+	if (own)
+		unsafe_resumed_closed(fs, own);
+	if (fs->sweep)
+		sweep_schedule(fs->sweep, f);
+}
+
+int fs_resume(struct fs *fs)
+{
+	struct resuming *r = calloc(1, sizeof(*r));
+	int err = r ? fs_open_files(fs, &r->all) : -ENOMEM;
+
+	if (err) {
+		free(r);
+		return err;
+	}
+	private_dir_settle(fs->own);
+	for (size_t i = 0; i < r->all.count; i++)
+		start_file(fs, r->all.files[i]);
+	atomic_store(&fs->resuming, true);
+	r->fs = fs;
+	r->job = (struct pool_job){.run = resume_job, .lane = LANE_FLUSH};
+	pool_submit(fs->config.pool, &r->job);
+	return unsafe_start(fs->unsafe);
+}

@@ -1,0 +1,553 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What modes owe to files, after the process that served them was killed. */
+#include "resume.h"
+
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+
+#include "fs/unsafe_internal.h"
+
+/* ---- an engine that says what was synced, and can fail or die ---- */
+
+static struct syncs {
+	atomic_uint count;
+	atomic_int error;  /* of all of them */
+	atomic_bool later; /* each takes 200 ms */
+	atomic_bool die;   /* in the next one */
+} * syncs;
+
+static int counted_sync(int fd, bool datasync)
+{
+	(void)fd;
+	(void)datasync;
+	atomic_fetch_add(&syncs->count, 1);
+	if (atomic_load(&syncs->later))
+		usleep(200000);
+	if (atomic_load(&syncs->die))
+		kill(getpid(), SIGKILL);
+	return -atomic_load(&syncs->error);
+}
+
+static struct engine counting;
+
+static void begin_counting(const char *mode)
+{
+	begin(mode);
+	syncs =
+	    mmap(NULL, sizeof(*syncs), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	counting = engine_threads;
+	counting.sync = counted_sync;
+	config.engine = &counting;
+	config.flush_on_close = config.witness = true;
+}
+
+static void end_counting(void)
+{
+	fs_stop(fs);
+	end();
+	munmap(syncs, sizeof(*syncs));
+}
+
+/* It came, within 10 s. */
+#define WAIT_FOR(cond)                                                                             \
+	do {                                                                                       \
+		for (int tries_ = 0; !(cond) && tries_ < 1000; tries_++)                           \
+			usleep(10000);                                                             \
+		cr_assert(cond);                                                                   \
+	} while (0)
+
+static void open_one(void)
+{
+	told->fhs[0] = make_file(1, "f", "contents", &told->ids[0]);
+	IN_WORKER(told->fhs[0]);
+}
+
+/* ---- errors ---- */
+
+static void fail_a_flush(void)
+{
+	open_one();
+	atomic_store(&syncs->error, EIO);
+	IN_WORKER(fs_fsync(fs, told->fhs[0], true) == -EIO);
+}
+
+Test(owes, a_latched_error_stays)
+{
+	struct fs_opened o;
+
+	begin_counting("writeback");
+	worker(fail_a_flush);
+	atomic_store(&syncs->error, 0);
+	resume();
+	cr_assert_eq(fs_fsync(fs, told->fhs[0], false), -EIO);
+	cr_assert_eq(fs_open(fs, told->ids[0], O_RDWR, false, &caller, &o), 0);
+	cr_assert_eq(fs_fsync(fs, o.fh, false), -EIO);
+	fs_release(fs, told->fhs[0]);
+	fs_release(fs, o.fh);
+	cr_assert_eq(fs_open(fs, told->ids[0], O_RDWR, false, &caller, &o), 0);
+	cr_assert_eq(fs_fsync(fs, o.fh, false), 0, "closed by all, and opened again");
+	end_counting();
+}
+
+static void nothing(void)
+{
+}
+
+Test(owes, a_latched_error_goes_with_the_last_close)
+{
+	begin_counting("writeback");
+	worker(fail_a_flush);
+	atomic_store(&syncs->error, 0);
+	worker(nothing);
+	resume();
+	fs_release(fs, told->fhs[0]);
+	cr_assert_eq(node_get(fs, told->ids[0])->rec->error, 0);
+	end_counting();
+}
+
+static void die_in_a_flush(void)
+{
+	open_one();
+	IN_WORKER(!node_get(fs, told->ids[0])->rec->owes.witness);
+	atomic_store(&syncs->die, true);
+	fs_fsync(fs, told->fhs[0], false);
+}
+
+Test(owes, a_file_that_is_flushed_has_a_witness)
+{
+	const struct node *n;
+	int witness;
+
+	begin_counting("writeback");
+	worker(die_in_a_flush);
+	atomic_store(&syncs->die, false);
+	resume();
+	n = node_get(fs, told->ids[0]);
+	witness = n->rec->owes.witness - 1;
+	cr_assert_geq(witness, 0);
+	cr_assert_neq(witness, handle_get(fs, told->fhs[0])->fd);
+	cr_assert_geq(fcntl(witness, F_GETFD), 0);
+	cr_assert_eq(fs_fsync(fs, told->fhs[0], false), 0);
+	cr_assert_eq(n->rec->owes.witness - 1, witness);
+	fs_release(fs, told->fhs[0]);
+	cr_assert_eq(n->rec->owes.witness, 0);
+	cr_assert_lt(fcntl(witness, F_GETFD), 0);
+	end_counting();
+}
+
+/* ---- unsafe: the marker, and the flush after the last close ---- */
+
+static bool marked(void)
+{
+	char path[5000];
+
+	snprintf(path, sizeof(path), "%s/" PRIVATE_DIR "/crash-marker", directory);
+	return access(path, F_OK) == 0;
+}
+
+static bool lock_is_free(void)
+{
+	struct private_dir *other;
+	int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC), err;
+
+	cr_assert_eq(private_dir_create(fd, &other), 0);
+	err = private_dir_try_own_existing(other);
+	private_dir_destroy(other);
+	close(fd);
+	cr_assert(!err || err == -EBUSY);
+	return !err;
+}
+
+static void open_by_pattern(void)
+{
+	open_one();
+	IN_WORKER(marked());
+}
+
+Test(owes, the_marker_goes_on)
+{
+	struct timespec before, after;
+	struct stat st;
+	char path[5000];
+
+	begin_counting("unsafe");
+	worker(open_by_pattern);
+	snprintf(path, sizeof(path), "%s/" PRIVATE_DIR "/crash-marker", directory);
+	cr_assert(!lock_is_free(), "while nobody serves");
+	sweep_fds();
+	cr_assert(!lock_is_free(), "nor when what is not recorded is closed");
+	resume();
+	cr_assert(!lock_is_free());
+	cr_assert_eq(stat(path, &st), 0);
+	before = st.st_mtim;
+	cr_assert_eq(fs->unsafe->writers, 1);
+	cr_assert(marker_active(fs->unsafe->marker));
+	cr_assert(!unsafe_tainted(fs));
+	cr_assert_neq(make_file(1, "g", "", &told->ids[1]), 0);
+	cr_assert_eq(stat(path, &st), 0);
+	after = st.st_mtim;
+	cr_assert(before.tv_sec == after.tv_sec && before.tv_nsec == after.tv_nsec,
+		  "what covers both is not written again");
+	cr_assert_eq(atomic_load(&syncs->count), 0, "nothing is flushed before a close");
+	cr_assert_eq(fs_fsync(fs, told->fhs[0], false), 0);
+	cr_assert_eq(atomic_load(&syncs->count), 0, "and flushes are dropped");
+	fs_release(fs, told->fhs[0]);
+	WAIT_FOR(atomic_load(&syncs->count) == 1);
+	cr_assert(marked(), "the other one is open");
+	end_counting();
+}
+
+Test(owes, the_marker_ends_when_all_is_closed)
+{
+	begin_counting("unsafe");
+	worker(open_by_pattern);
+	resume();
+	fs_release(fs, told->fhs[0]);
+	WAIT_FOR(!marked());
+	cr_assert_eq(atomic_load(&syncs->count), 1);
+	end_counting();
+}
+
+static void die_in_the_last_flush(void)
+{
+	open_one();
+	atomic_store(&syncs->die, true);
+	atomic_store(&syncs->later, true);
+	fs_release(fs, told->fhs[0]);
+	fs_forget(fs, told->ids[0], 1);
+	sleep(10);
+}
+
+Test(owes, the_flush_after_the_last_close_is_made_up_for)
+{
+	begin_counting("unsafe");
+	worker(die_in_the_last_flush);
+	atomic_store(&syncs->die, false);
+	cr_assert_eq(atomic_load(&syncs->count), 1);
+	resume();
+	cr_assert_null(handle_get(fs, told->fhs[0]));
+	WAIT_FOR(atomic_load(&syncs->count) == 2);
+	WAIT_FOR(!node_get(fs, told->ids[0])); /* nobody else knew it */
+	WAIT_FOR(!marked());
+	end_counting();
+}
+
+Test(owes, the_flush_after_the_last_close_fails_at_the_second_try)
+{
+	begin_counting("unsafe");
+	worker(die_in_the_last_flush);
+	atomic_store(&syncs->die, false);
+	atomic_store(&syncs->error, EIO);
+	resume();
+	WAIT_FOR(fs->owes->failed_files == 1);
+	WAIT_FOR(marker_tainted(fs->unsafe->marker));
+	cr_assert(marked());
+	atomic_store(&syncs->error, 0);
+	end_counting();
+}
+
+static void fail_the_last_flush(void)
+{
+	struct fs_opened o;
+
+	open_one();
+	atomic_store(&syncs->error, EIO);
+	fs_release(fs, told->fhs[0]);
+	for (int i = 0; !node_get(fs, told->ids[0])->rec->close_error && i < 1000; i++)
+		usleep(10000);
+	/* an open until then would have the flush done by its own close */
+	IN_WORKER(fs_open(fs, told->ids[0], O_RDONLY, false, &caller, &o) == 0);
+	IN_WORKER(fs_fsync(fs, o.fh, false) == -EIO);
+	for (int i = 0; !atomic_load(&fs->owes->failed_files) && i < 1000; i++)
+		usleep(10000);
+}
+
+Test(owes, what_could_not_be_flushed_is_trusted_by_nobody_but_who_may)
+{
+	struct fs_opened o;
+
+	begin_counting("unsafe");
+	worker(fail_the_last_flush);
+	atomic_store(&syncs->error, 0);
+	resume();
+	cr_assert_eq(fs->unsafe->failed_files, 1);
+	cr_assert_eq(fs_open(fs, told->ids[0], O_RDWR, false, &caller, &o), 0);
+	cr_assert_eq(fs_fsync(fs, o.fh, false), -EIO);
+	cr_assert_eq(fs_trust(fs, 1, "f", 0), 0);
+	cr_assert_eq(fs->unsafe->failed_files, 0);
+	cr_assert_eq(fs_fsync(fs, o.fh, false), 0);
+	end_counting();
+}
+
+static const char other_boot[] = "cachefs crash marker 1\n"
+				 "boot another-boot 2026-11-21T05:50:00Z\n"
+				 "mount\n"
+				 "end\n";
+
+static void leave_marker(void)
+{
+	char path[5000];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/" PRIVATE_DIR, directory);
+	cr_assert_eq(mkdir(path, 0700), 0);
+	snprintf(path, sizeof(path), "%s/" PRIVATE_DIR "/crash-marker", directory);
+	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	cr_assert_eq(write(fd, other_boot, strlen(other_boot)), (ssize_t)strlen(other_boot));
+	close(fd);
+	snprintf(path, sizeof(path), "%s/old", directory);
+	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	close(fd);
+}
+
+static int open_old(void)
+{
+	struct fs_opened o;
+	int err = fs_open(fs, look_up(1, "old"), O_RDWR, false, &caller, &o);
+
+	if (!err)
+		fs_release(fs, o.fh);
+	return err;
+}
+
+static void refuse(void)
+{
+	IN_WORKER(open_old() == -EUCLEAN);
+}
+
+static void trust(void)
+{
+	IN_WORKER(open_old() == 0);
+}
+
+Test(owes, what_was_refused_stays_refused)
+{
+	log_open("test", LOG_TO_STDERR, LOG_LEVEL_ERROR);
+	begin_counting("unsafe");
+	leave_marker();
+	worker(refuse);
+	worker(refuse);
+	resume();
+	cr_assert_eq(open_old(), -EUCLEAN);
+	cr_assert_eq(fs_trust_all(fs), 0);
+	cr_assert_eq(open_old(), 0);
+	end_counting();
+}
+
+Test(owes, what_was_trusted_stays_trusted)
+{
+	begin_counting("unsafe");
+	leave_marker();
+	config.trust_after_crash = true;
+	worker(trust);
+	config.trust_after_crash = false; /* as a remount would have it */
+	resume();
+	cr_assert_eq(open_old(), 0);
+	end_counting();
+}
+
+/* The marker could not be written: it is this mount alone that knows. */
+static void refuse_all(void)
+{
+	open_one();
+	atomic_store(&fs->unsafe->refuse_all, true);
+	unsafe_note(fs->unsafe);
+	refuse();
+}
+
+Test(owes, what_could_not_be_written_is_known)
+{
+	begin_counting("unsafe");
+	cr_assert_eq(mknodat(config.source_fd, "old", S_IFREG | 0600, 0), 0);
+	worker(refuse_all);
+	resume();
+	cr_assert_eq(open_old(), -EUCLEAN);
+	end_counting();
+}
+
+/* ---- modes ---- */
+
+static int set_mode(const char *mode)
+{
+	struct fs_mode_change c = {.uid = 0};
+
+	if (mode_parse(mode, strlen(mode), &c.switches))
+		return -EINVAL;
+	return fs_mode_change(fs, told->ids[0], &c);
+}
+
+static bool has_mode(const char *mode)
+{
+	struct fs_mode_shown shown;
+	struct switches sw;
+
+	return !mode_parse(mode, strlen(mode), &sw) && !fs_mode_show(fs, told->ids[0], &shown) &&
+	       !shown.pending && switches_equal(sw, shown.switches) &&
+	       switches_equal(sw, handle_get(fs, told->fhs[0])->file->mode.switches);
+}
+
+static void die_in_a_barrier(void)
+{
+	open_one();
+	atomic_store(&syncs->die, true);
+	set_mode("writeback");
+}
+
+Test(owes, a_barrier_that_was_not_done_is_made_up_for)
+{
+	begin_counting("unsafe");
+	worker(die_in_a_barrier);
+	cr_assert_eq(atomic_load(&syncs->count), 1);
+	worker(nothing);
+	atomic_store(&syncs->die, false);
+	resume();
+	cr_assert(has_mode("writeback"));
+	WAIT_FOR(!node_get(fs, told->ids[0])->rec->owes.barrier);
+	cr_assert_geq(atomic_load(&syncs->count), 2);
+	cr_assert_eq(set_mode("writeback"), 0, "the request comes again");
+	cr_assert_eq(fs_fsync(fs, told->fhs[0], false), 0);
+	WAIT_FOR(!fs->unsafe->writers);
+	end_counting();
+}
+
+static void die_in_a_rename_of_modes(void)
+{
+	open_one();
+	IN_WORKER(set_mode("unsafe") == 0);
+	atomic_store(&syncs->die, true);
+	set_mode("none");
+}
+
+Test(owes, descriptors_follow_the_mode_in_force)
+{
+	struct handle *h;
+
+	begin_counting("writeback");
+	if (!config.caps.backing_direct_io)
+		cr_skip_test("no direct I/O here");
+	worker(die_in_a_rename_of_modes);
+	atomic_store(&syncs->die, false);
+	resume();
+	cr_assert(has_mode("none"));
+	h = handle_get(fs, told->fhs[0]);
+	cr_assert(h->plan.direct && fcntl(h->fd, F_GETFL) & O_DIRECT);
+	cr_assert(atomic_load(&h->file->direct));
+	WAIT_FOR(!h->file->owed);
+	end_counting();
+}
+
+static void die_in_a_remount(void)
+{
+	open_one();
+	atomic_store(&syncs->die, true);
+	fs_set_switches(fs, (struct switches){.writeback = true});
+}
+
+Test(owes, a_remount_that_was_not_over)
+{
+	const struct switches writeback = {.writeback = true};
+
+	begin_counting("unsafe");
+	worker(die_in_a_remount);
+	atomic_store(&syncs->die, false);
+	resume();
+	cr_assert(switches_equal(fs_switches(fs), writeback), "whatever the options say");
+	cr_assert_neq(fs->owes->switching, 0, "what was closed before is not flushed yet");
+	cr_assert(has_mode("writeback"));
+	cr_assert_eq(fs_set_switches(fs, writeback), 0);
+	cr_assert_eq(fs->owes->switching, 0);
+	cr_assert_geq(atomic_load(&syncs->count), 2);
+	end_counting();
+}
+
+/* ---- the kernel path: sync attributes ---- */
+
+static bool has_attr(void)
+{
+	char path[5000];
+	int fd, flags = 0;
+
+	snprintf(path, sizeof(path), "%s/f", directory);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || ioctl(fd, FS_IOC_GETFLAGS, &flags) < 0)
+		flags = -1;
+	close(fd);
+	return flags & FS_SYNC_FL;
+}
+
+static void begin_on_kernel_path(const char *mode)
+{
+	int fd, err, flags;
+
+	begin_counting(mode);
+	config.caps.kernel_path = true;
+	config.kernel_path = KERNEL_PATH_ALWAYS;
+	fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	err = ioctl(fd, FS_IOC_GETFLAGS, &flags);
+	close(fd);
+	if (!config.privileged || err)
+		cr_skip_test("needs root, and inode flags");
+}
+
+static void open_with_attr(void)
+{
+	open_one();
+	IN_WORKER(handle_get(fs, told->fhs[0])->plan.kernel_sync);
+	IN_WORKER(has_attr());
+}
+
+Test(owes, the_sync_attribute_of_an_open_file_stays)
+{
+	begin_on_kernel_path("writethrough");
+	worker(open_with_attr);
+	cr_assert(has_attr());
+	worker(nothing);
+	cr_assert(has_attr());
+	resume();
+	cr_assert(has_attr());
+	cr_assert(handle_get(fs, told->fhs[0])->file->sync_attr);
+	fs_release(fs, told->fhs[0]);
+	cr_assert(!has_attr());
+	end_counting();
+}
+
+/* As if it had been killed in the middle of the close. */
+static void half_closed(void)
+{
+	struct handle *h;
+
+	open_with_attr();
+	h = handle_get(fs, told->fhs[0]);
+	h->file->node->rec->sync_attr = OWES_ATTR_CHANGING;
+	h->rec->state = HANDLE_FREE;
+}
+
+Test(owes, the_sync_attribute_of_a_closed_file_goes)
+{
+	begin_on_kernel_path("writethrough");
+	worker(half_closed);
+	cr_assert(has_attr());
+	resume();
+	cr_assert(!has_attr());
+	cr_assert_eq(node_get(fs, told->ids[0])->rec->sync_attr, OWES_ATTR_NONE);
+	end_counting();
+}
+
+/* The record of the attribute is there, whether it was set or not is not known. */
+static void half_set(void)
+{
+	open_with_attr();
+	handle_get(fs, told->fhs[0])->file->node->rec->sync_attr = OWES_ATTR_CHANGING;
+}
+
+Test(owes, the_sync_attribute_that_is_needed_is_set)
+{
+	begin_on_kernel_path("writethrough");
+	worker(half_set);
+	resume();
+	cr_assert(has_attr());
+	cr_assert_eq(node_get(fs, told->ids[0])->rec->sync_attr, OWES_ATTR_SET);
+	fs_release(fs, told->fhs[0]);
+	cr_assert(!has_attr());
+	end_counting();
+}
