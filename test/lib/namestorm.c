@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * namestorm [-S seed] [-n ops] [-s seconds] [-t threads] [-w seconds] [-k] [-B BACKING] DIR
+ * namestorm [-S seed] [-n ops] [-s seconds] [-t threads] [-w seconds] [-k] [-x op,op] [-B BACKING]
+ *           DIR
  *
  * See namestorm.h. DIR is an empty directory of the mount, BACKING the same one in the backing
  * directory: it is compared too, at the end. What was made is removed when all went well, and
@@ -36,6 +37,7 @@ static atomic_uint ended;
 static const struct op_type *all_ops[MAX_TYPES];
 static unsigned int n_types, total_weight;
 static double started;
+static const char *left_out;
 static pthread_mutex_t report = PTHREAD_MUTEX_INITIALIZER; /* never released: one report only */
 
 static double now(void)
@@ -206,9 +208,26 @@ static void watch(void)
 	}
 }
 
+/* Is NAME one of the comma separated names that -x leaves out? */
+static bool is_left_out(const char *name)
+{
+	size_t len = strlen(name);
+	const char *p = left_out;
+
+	while (p && *p) {
+		if (!strncmp(p, name, len) && (p[len] == ',' || !p[len]))
+			return true;
+		p = strchr(p, ',');
+		p = p ? p + 1 : NULL;
+	}
+	return false;
+}
+
 static void add_ops(const struct op_type *ops)
 {
 	for (; ops->name; ops++) {
+		if (is_left_out(ops->name))
+			continue;
 		all_ops[n_types++] = ops;
 		total_weight += ops->weight;
 	}
@@ -325,6 +344,7 @@ static int usage(void)
 	fprintf(stderr,
 		"usage: namestorm [-S seed] [-n ops] [-s seconds] [-t threads, 1..%u]\n"
 		"                 [-w seconds (the longest operation)] [-k (keep the files)]\n"
+		"                 [-x op,op (left out, as the summary names them)]\n"
 		"                 [-B the same directory in the backing] DIR (empty)\n",
 		MAX_THREADS);
 	return 2;
@@ -336,7 +356,7 @@ static int parse(int argc, char **argv, bool *keep)
 	int c;
 
 	set.seed = (uint64_t)time(NULL) * 1000 + (uint64_t)getpid() % 1000;
-	while ((c = getopt(argc, argv, "S:n:s:t:w:kB:")) != -1) {
+	while ((c = getopt(argc, argv, "S:n:s:t:w:kB:x:")) != -1) {
 		switch (c) {
 		case 'S':
 			set.seed = strtoull(optarg, NULL, 0);
@@ -355,6 +375,9 @@ static int parse(int argc, char **argv, bool *keep)
 			break;
 		case 'k':
 			*keep = true;
+			break;
+		case 'x':
+			left_out = optarg;
 			break;
 		case 'B':
 			set.back = optarg;

@@ -123,7 +123,7 @@ check_unsafe() {
 	dropped=$(($(acked) - dropped))
 	flushed=$(($(disk_stat flushes) - flushed))
 	# a new worker may write the crash marker anew
-	between $flushed 0 $((8 * $(killed))) "unsafe: no flush of the device for each of $dropped flushes"
+	between $flushed 0 $((16 * $(killed))) "unsafe: no flush of the device for each of $dropped flushes"
 	succeeds "unsafe: no error for the client" stop
 	succeeds "unsafe: unmounts, the supervisor ends" umount_cachefs "$MNT"
 }
