@@ -226,8 +226,27 @@ within() {
 	return 1
 }
 
+# soon COMMAND...: for what happens by itself, a moment later: what the kernel tells the daemon after the
+# call has returned (RELEASE, FORGET), what the daemon does in the background, the start of another process. The
+# limit is for a machine that is busy with other things: only what never happens needs all of it.
+soon() {
+	within 60 "$@"
+}
+
 ended() {
 	! running "$1"
+}
+
+# stopped PID: SIGSTOP has stopped each thread. One that is in a system call goes on until that returns.
+stopped() {
+	local states
+
+	states=$(sed 's/.*) \(.\).*/\1/' "/proc/$1"/task/*/stat) && [ -z "$(tr -d 'T\n' <<<"$states")" ]
+}
+
+# stop_process PID: it does nothing more when this returns, until it gets SIGCONT.
+stop_process() {
+	kill -STOP "$1" && soon stopped "$1"
 }
 
 # wait_end PID SECONDS: 0 when the process has ended within that time.
