@@ -95,8 +95,8 @@ check_handoff() {
 	# a program that runs is mapped
 	cp "$(command -v sleep)" "$MNT/program"
 	"$CTL" handoff "$MNT/program" >/dev/null
-	"$BACK/program" 60 &
-	sleep 0.3
+	"$BACK/program" 600 &
+	soon sleeps $! "$BACK/program"
 	status_of 3 "handoff of what is mapped" "$CTL" handoff "$MNT/program" "$MNT/a"
 	is "$(grep -c 'program: flushed, but left: .* KiB cached' <<<"$output")" -eq 1 "says what is left"
 	is "$(grep -c 'mapped or locked in memory' <<<"$output")" -eq 1 "and why"
@@ -144,6 +144,8 @@ check_rights() {
 	done
 }
 
+settled() { [[ $("$CTL" mode "$MNT/a") != *pending* ]]; }
+
 # On the kernel path an open file cannot follow into a direct mode. 6 checks
 check_pending() {
 	umount_cachefs "$MNT"
@@ -161,10 +163,7 @@ check_pending() {
 	exec 6<>"$MNT/another" # which has the mount's mode
 	status_of 3 "a mount's mode is refused" "$CTL" mode "$MNT" none
 	exec 7>&- 6>&-
-	for ((i = 0; i < 50; i++)); do # a close is answered before what follows from it is done
-		[[ $("$CTL" mode "$MNT/a") == *pending* ]] || break
-		sleep 0.1
-	done
+	soon settled # a close is answered before what follows from it is done
 	is "$("$CTL" mode "$MNT/a")" = "none (runtime)" "it comes when the file is closed"
 }
 
