@@ -23,9 +23,6 @@ is_soon() {
 }
 gives() { [ "$(get "$1")" = "$2" ]; }
 
-# all_closed: what is opened next is opened first.
-all_closed() { soon gives 'len(s["files"])' 0; }
-
 # bytes KIND FILE: as pagestat sees them.
 bytes() {
 	"$TOOLS/pagestat" -b "$2" | sed "s/.*$1=\([0-9]*\).*/\1/"
@@ -126,11 +123,11 @@ is_of 's["files"][0]["rmw_nsec"] > 0' true "and its time"
 is_of 's["files"][0]["direct_align"] in (512, 4096)' true "alignment of direct I/O"
 is_of 's["files"][0]["cached_bytes"]' 0 "cache=none caches nothing"
 exec 9>&-
-all_closed
+soon all_closed
 hold hold "$MNT" O_TMPFILE O_RDWR
 is_of 's["files"][0]["path"], s["files"][0]["deleted"]' '["", true]' "a file without a name"
 let_go
-all_closed
+soon all_closed
 hold many "$MNT" 70
 is_of 'len(s["files"]), s["files"] == sorted(s["files"], key=lambda f: f["path"])' "[70, true]" \
 	"many, by path"
@@ -185,16 +182,16 @@ else
 	reason "on the kernel path" true "a plain open is on it"
 	is_of 'f("f")["clients"][0]["kernel_path"]' true "so says its client"
 	exec 9>&-
-	all_closed
+	soon all_closed
 	hold hold "$MNT/f" O_RDWR O_DIRECT
 	reason "the flags of the client" false "one with O_DIRECT is not"
 	let_go
-	all_closed
+	soon all_closed
 	chmod u+s "$MNT/f"
 	exec 9<>"$MNT/f"
 	reason "suid or sgid" false "a suid file is not"
 	exec 9>&-
-	all_closed
+	soon all_closed
 	chmod u-s "$MNT/f"
 	remount "cache=writethrough"
 	exec 9<>"$MNT/f"
@@ -202,7 +199,7 @@ else
 	remount "cache=writeback"
 	reason "first opened in a mode" false "nor after a switch, until it was closed"
 	exec 9>&-
-	all_closed
+	soon all_closed
 	exec 9<>"$MNT/f"
 	reason "on the kernel path" true "opened again it is"
 	exec 9>&-
