@@ -274,7 +274,7 @@ test_full_and_read_only() {
 
 # Until not one more byte of data or name fits.
 fill() {
-	local i size
+	local i size target
 
 	mkdir "$1/fill"
 	for size in 64M 1M 64K 4K; do
@@ -284,7 +284,8 @@ fill() {
 	done
 	sync -f "$1"
 	for ((i = 0; i < 60000; i++)); do
-		ln -s "$(printf '%0900d' $i)" "$1/fill/s$i" 2>/dev/null || break
+		printf -v target '%0900d' $i
+		ln -s "$target" "$1/fill/s$i" 2>/dev/null || break
 	done
 	sync -f "$1"
 }
