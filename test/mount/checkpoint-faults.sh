@@ -133,7 +133,8 @@ overwrite() {
 check_no_space() {
 	new_image i 60
 	new_log
-	must_mount "$BACK" "$MNT" "cache=unsafe,checkpoint=1,$1"
+	# the first open for writing has one; another would only come when there is space again
+	must_mount "$BACK" "$MNT" "cache=unsafe,checkpoint=3600,$1"
 	exec 8<>"$MNT/i"
 	soon has_checkpoint i
 	fallocate -l "$(($(stat -f -c '%a * %S' "$BACK") - 24 * 1048576))" "$BACK/fill"
@@ -145,6 +146,7 @@ check_no_space() {
 	rm "$BACK/fill"
 	sync -f "$BACK"
 	write_4k
+	timeout 60 "$MOUNT_CACHEFS" "$BACK" "$MNT" -o remount,checkpoint=1 || diag "no remount"
 	succeeds "full, $1: with space again it has one" soon has_checkpoint i
 	exec 8>&-
 	succeeds "full, $1: unmounts" umount_cachefs "$MNT"
