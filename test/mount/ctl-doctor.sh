@@ -42,11 +42,12 @@ warnings() {
 # soon_warned FILE WANT TEXT: of a client in the background, which needs its time. 1 check
 soon_warned() {
 	soon warns "$1" "$2"
-	warned "$@"
+	is "$seen" = "$2" "$3"
 }
 
 warns() {
-	[ "$(warnings "$1")" = "$2" ]
+	seen=$(warnings "$1")
+	[ "$seen" = "$2" ]
 }
 
 mode() {
