@@ -219,13 +219,13 @@ running() {
 	jobs -pr | grep -qx "$1"
 }
 
-# within SECONDS COMMAND...: 0 when it succeeds within that time, or within as many tries as that makes, so that a
-# machine on which nothing runs for a while has not failed.
+# within SECONDS COMMAND...: 0 when it succeeds within that time, or three times as long where less than 20 tries are
+# made in a second; ten tries in any case, so that a machine on which nothing runs for a while has not failed.
 within() {
-	local i tries=$(($1 * 20))
+	local i tries=$(($1 * 20)) end=$((SECONDS + 3 * $1))
 
 	shift
-	for ((i = 0; i < tries; i++)); do
+	for ((i = 0; i < tries && (i < 10 || SECONDS < end); i++)); do
 		"$@" && return 0
 		sleep 0.05
 	done
