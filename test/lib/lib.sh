@@ -251,6 +251,14 @@ is_closed() {
 	! open_files | grep -qF "\"path\":\"$1\""
 }
 
+# has_opens FILE N: by the report, which opens no file itself.
+has_opens() {
+	local n
+
+	n=$(open_files | grep -o "\"path\":\"$1\".*" | grep -o '"opens":[0-9]*' | head -n 1)
+	[ "${n#*:}" = "$2" ] || [ "$n:$2" = :0 ]
+}
+
 all_closed() {
 	open_files | grep -qF '"files":[]'
 }
