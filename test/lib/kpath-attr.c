@@ -90,6 +90,31 @@ static int privileges_set_later(int fd)
 	return bad;
 }
 
+/*
+ * The daemon learns of a close(2) after that has returned, and the first open decides who serves:
+ * until the reports do not have the file any more, a minute at most.
+ */
+static void wait_released(const char *path)
+{
+	char report[4096], quoted[300], text[65536];
+	const char *slash = strrchr(path, '/');
+
+	snprintf(report, sizeof(report), "%.*s/.cachefs/status.json", (int)(slash - path), path);
+	snprintf(quoted, sizeof(quoted), "\"%s\"", slash + 1);
+	for (int i = 0; i < 1200; i++) {
+		FILE *f = fopen(report, "re");
+		size_t n = f ? fread(text, 1, sizeof(text) - 1, f) : 0;
+
+		if (!f)
+			die(report);
+		fclose(f);
+		text[n] = '\0';
+		if (!strstr(text, quoted))
+			return;
+		usleep(50000);
+	}
+}
+
 /* Bits that are there at the open: root's own writes keep them. */
 static int privileges_set_before(int fd)
 {
@@ -108,6 +133,7 @@ static int privileges_of(const char *path, int flags)
 
 	if (fchmod(fd, 06777) || close(fd))
 		die("chmod");
+	wait_released(path);
 	fd = must_open(path, O_RDWR | flags);
 	bad |= privileges_set_before(fd);
 	close(fd);

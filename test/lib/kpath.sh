@@ -52,7 +52,7 @@ data_checks() {
 	local c
 
 	for c in mix append truncate maps "stale:2000" unlinked privileges attributes; do
-		succeeds "$1: ${c%:*}" timeout 60 "$TOOLS/kpath" "${c%:*}" "$MNT/${c%:*}" \
+		succeeds "$1: ${c%:*}" timeout 300 "$TOOLS/kpath" "${c%:*}" "$MNT/${c%:*}" \
 			$([[ $c != *:* ]] || echo "${c#*:}")
 	done
 }

@@ -239,13 +239,13 @@ running() {
 	jobs -pr | grep -qx "$1"
 }
 
-# within SECONDS COMMAND...: 0 when it succeeds within that time, or within as many tries as that makes, so that a
-# machine on which nothing runs for a while has not failed.
+# within SECONDS COMMAND...: 0 when it succeeds within that time, or three times as long where less than 20 tries are
+# made in a second; ten tries in any case, so that a machine on which nothing runs for a while has not failed.
 within() {
-	local i tries=$(($1 * 20))
+	local i tries=$(($1 * 20)) end=$((SECONDS + 3 * $1))
 
 	shift
-	for ((i = 0; i < tries; i++)); do
+	for ((i = 0; i < tries && (i < 10 || SECONDS < end); i++)); do
 		"$@" && return 0
 		sleep 0.05
 	done
@@ -269,6 +269,14 @@ written_back() {
 # has returned. For soon.
 is_closed() {
 	! open_files | grep -qF "\"path\":\"$1\""
+}
+
+# has_opens FILE N: by the report, which opens no file itself.
+has_opens() {
+	local n
+
+	n=$(open_files | grep -o "\"path\":\"$1\".*" | grep -o '"opens":[0-9]*' | head -n 1)
+	[ "${n#*:}" = "$2" ] || [ "$n:$2" = :0 ]
 }
 
 all_closed() {

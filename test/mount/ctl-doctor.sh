@@ -77,6 +77,7 @@ check_clients() {
 # 2 checks
 check_alignment() {
 	mode none
+	soon is_closed f # its counters begin again
 	exec 7<>"$MNT/f"
 	dd if=/dev/zero bs=100 count=20 conv=notrunc status=none >&7
 	dd if=/dev/null conv=notrunc,fsync status=none >&7

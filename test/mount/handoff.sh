@@ -43,7 +43,7 @@ check_mode() {
 	is "$(handoff f), $(cached "$BACK/f")" = "$NOTHING opens=0 writers=0, 0" "$PATHS, $1: a closed file"
 }
 
-opens_are() { [ "$(modectl status "$MNT/f" opens)" -eq "$1" ]; }
+opens_are() { has_opens f "$1"; }
 
 # hold HOW: a client that maps descriptor 9's file and stores into it, until descriptor 7 is closed.
 hold() {
@@ -72,6 +72,7 @@ check_mappings() {
 	set_now f writeback
 	exec 9<>"$MNT/f"
 	hold mlock
+	soon opens_are 1
 	left=$(handoff f)
 	is "$(dd if="$BACK/f" iflag=direct bs=4k skip=1 count=1 status=none | head -c 5)" = store \
 		"$PATHS: a store through a mapping is at the device"
@@ -84,8 +85,10 @@ check_mappings() {
 	fi
 	is "$(sed 's/.*\(dirty.*\)/\1/' <<<"$left")" = "dirty=0 writeback=0 opens=1 writers=1" "$PATHS: nothing is dirty"
 	let_go
+	soon opens_are 1
 	is "$(handoff f)" = "$NOTHING opens=1 writers=1" "$PATHS: nothing is left without it"
 	hold plain
+	soon opens_are 1
 	is "$(handoff f | sed 's/cached=[0-9]* //')" = "dirty=0 writeback=0 opens=1 writers=1" "$PATHS: a mapping, not locked"
 	let_go
 	exec 9>&-
@@ -101,8 +104,8 @@ check_running() {
 	timeout 100 "$TOOLS/ioclient" -m plain -j 4 -b 4k -s 64k -n 100000000 -e 64 -F fdatasync "$MNT/f" \
 		>"$WORK/running.out" 2>&1 &
 	i=$!
-	soon opens_are 4
 	for _ in 1 2 3 4 5; do
+		soon opens_are 4
 		handoff f | grep -q 'opens=4 writers=4$' && ended=$((ended + 1))
 	done
 	is $ended -eq 5 "$PATHS: under writers it returns, and tells of them"

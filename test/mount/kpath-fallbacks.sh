@@ -37,7 +37,7 @@ check() {
 	fi
 	is "$(who 2>&1)" = "$want" "$1: who serves what"
 	data_checks "$1"
-	succeeds "$1: many threads" timeout 60 "$TOOLS/kpath" storm "$MNT" 3 30 1
+	succeeds "$1: many threads" timeout 300 "$TOOLS/kpath" storm "$MNT" 3 30 1
 	succeeds "$1: unmounts, the daemon ends" umount_cachefs "$MNT"
 	rm -rf "${BACK:?}"/*
 }
@@ -70,7 +70,7 @@ check_user() {
 	soon fuse_mounted "$MNT"
 	succeeds "user: the log says why, once" reason 'needs root'
 	for c in mix append; do
-		succeeds "user: $c" timeout 60 "${NOBODY[@]}" "$WORK/kpath" $c "$MNT/$c"
+		succeeds "user: $c" timeout 300 "${NOBODY[@]}" "$WORK/kpath" $c "$MNT/$c"
 	done
 	is "$("${NOBODY[@]}" stat -c '%A %u' "$MNT/.cachefs/metrics" 2>&1)" = "-r-------- 65534" \
 		"user: the reports are his"

@@ -47,13 +47,13 @@ check() {
 	must_mount "$BACK" "$MNT" "cache=$1"
 	echo >"$MNT/first" # what cachefs itself keeps in the backing is there then
 	before=$(free_kib)
-	succeeds "$1: every pair, in both orders" timeout 60 "$TOOLS/kpath" mix "$MNT/mix"
+	succeeds "$1: every pair, in both orders" timeout 300 "$TOOLS/kpath" mix "$MNT/mix"
 	diag "$output"
 	succeeds "$1: 100 threads on one file" \
-		timeout 60 "$TOOLS/kpath" storm "$MNT" 1 100 $SECONDS_EACH
+		timeout 300 "$TOOLS/kpath" storm "$MNT" 1 100 $SECONDS_EACH
 	diag "$output"
 	succeeds "$1: 100 threads on 7 files" \
-		timeout 60 "$TOOLS/kpath" storm "$MNT" 7 100 $SECONDS_EACH
+		timeout 300 "$TOOLS/kpath" storm "$MNT" 7 100 $SECONDS_EACH
 	diag "$output"
 	rm "$MNT"/storm* "$MNT/mix"
 	succeeds "$1: after that nothing holds the files" space_is_back "$before"

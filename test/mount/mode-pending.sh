@@ -53,7 +53,7 @@ follows() {
 # A close is answered before the daemon has seen to what follows from it.
 settled() { [[ $(modectl show "$MNT/f") != *pending* ]]; }
 uncached() { [ "$(cached "$BACK/$1")" -eq 0 ]; }
-opens_are() { [ "$(modectl status "$MNT/f" opens)" -eq "$1" ]; }
+opens_are() { has_opens f "$1"; }
 
 # As acts_as, with a handle that keeps the sync attribute: recording it flushes the device by itself.
 acts_open() {

@@ -28,7 +28,7 @@ end() {
 	cleanup
 }
 
-opens_are() { [ "$(modectl status "$MNT/f" opens)" -eq "$1" ]; }
+opens_are() { has_opens f "$1"; }
 
 writers=
 stop_writers() {
