@@ -335,6 +335,11 @@ static void orphaned(void *arg)
 	stop_serving(s);
 }
 
+static void kick(void *arg)
+{
+	transport_kick(((struct server *)arg)->transport);
+}
+
 static void log_resent(void *arg)
 {
 	struct server *s = arg;
@@ -364,13 +369,14 @@ static int report_for_duty(struct server *s, bool resumed)
 				     .hand_over = hand_over,
 				     .orphaned = orphaned,
 				     .settled = log_resent,
+				     .kick = kick,
 				     .arg = s};
 
 	if (!s->options->foreground)
 		log_open("cachefs", LOG_TO_SYSLOG, s->options->log_level);
 	if (resumed)
 		log_obituary(s);
-	return worker_ready(s->supervisor, &calls);
+	return worker_ready(s->supervisor, &calls, resumed);
 }
 
 static int serve(struct server *s, bool resumed)

@@ -14,6 +14,7 @@
 
 #define RING_ENTRIES 256
 #define WAKE_SIGNAL SIGUSR2 /* interrupts a blocking receive() when the group is told to stop */
+#define KICK_SIGNAL SIGURG  /* makes one begin anew, and disturbs no other system call */
 
 struct loop {
 	struct loop_group *group;
@@ -227,6 +228,7 @@ static int loop_start(struct loop_group *g, unsigned i, struct loop_source sourc
 	l->poll.done = poll_done;
 	sigfillset(&block);
 	sigdelset(&block, WAKE_SIGNAL);
+	sigdelset(&block, KICK_SIGNAL);
 	/* not SIG_BLOCK: the caller may have blocked all of them, and the thread inherits it */
 	pthread_sigmask(SIG_SETMASK, &block, &old);
 	pthread_mutex_lock(&g->lock);
@@ -245,6 +247,7 @@ int loop_group_start(struct loop_group **out, unsigned n, bool ring,
 {
 	struct loop_group *g = calloc(1, sizeof(*g) + n * sizeof(struct loop));
 	struct sigaction sa = {.sa_handler = wake_handler}; /* no SA_RESTART: it interrupts */
+	struct sigaction kick = {.sa_handler = wake_handler, .sa_flags = SA_RESTART};
 
 	if (!g)
 		return -ENOMEM;
@@ -253,6 +256,7 @@ int loop_group_start(struct loop_group **out, unsigned n, bool ring,
 	g->n = n;
 	g->ring = ring;
 	sigaction(WAKE_SIGNAL, &sa, NULL);
+	sigaction(KICK_SIGNAL, &kick, NULL);
 	for (unsigned i = 0; i < n; i++) {
 		int err = loop_start(g, i, source(arg, i));
 
@@ -309,6 +313,15 @@ void loop_group_free(struct loop_group *g)
 	pthread_cond_destroy(&g->changed);
 	pthread_mutex_destroy(&g->lock);
 	free(g);
+}
+
+void loop_group_kick(struct loop_group *g)
+{
+	pthread_mutex_lock(&g->lock);
+	for (unsigned i = 0; i < g->started; i++)
+		if (!g->loops[i].ended)
+			pthread_kill(g->loops[i].thread, KICK_SIGNAL);
+	pthread_mutex_unlock(&g->lock);
 }
 
 bool loop_group_idle(struct loop_group *g)

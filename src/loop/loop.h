@@ -48,6 +48,12 @@ void loop_group_wait(struct loop_group *g);
 /* Makes the loops end although their sources did not; then waits for them. */
 void loop_group_stop(struct loop_group *g);
 void loop_group_free(struct loop_group *g);
+/*
+ * Loops that sleep look for requests again. Who took over from a dead process calls it when one is
+ * there: polls of its rings, which live on for a while, take wake-ups from the sleepers. Any
+ * thread.
+ */
+void loop_group_kick(struct loop_group *g);
 /* Does no loop run blocking work, or wait for I/O in its ring? Any thread; a moment ago. */
 bool loop_group_idle(struct loop_group *g);
 

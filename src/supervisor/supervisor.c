@@ -221,6 +221,7 @@ static void tick(struct supervisor *s, pid_t pid)
 		else
 			s->late[i] = s->late[--s->nlate];
 	}
+	atomic_store(&s->memory->late, s->nlate);
 }
 
 /* Dead, but for threads that wait in the kernel for what only a successor can answer? */
@@ -251,6 +252,7 @@ static int watch(struct supervisor *s, pid_t pid)
 		tick(s, pid);
 		if (n == 0 && only_notifications_left(s, pid)) {
 			s->late[s->nlate++] = pid;
+			atomic_store(&s->memory->late, s->nlate);
 			return SIGKILL;
 		}
 	}

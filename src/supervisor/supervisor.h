@@ -54,6 +54,7 @@ struct supervision {
 	atomic_bool ending, told_to_end, handover;
 	atomic_int upgrade_error; /* errno of the last upgrade's exec(2), or 0 */
 	atomic_ullong resent_sum; /* worker: requests that came again, since the mount */
+	atomic_uint late;	  /* dead workers of which threads are left in a notification */
 	/* Worker: ids of threads that are in a notification; 0: free */
 	atomic_int notifying[SUPERVISION_NOTIFYING];
 };
@@ -102,6 +103,8 @@ struct worker_calls {
 	void (*hand_over)(void *arg);
 	/* A second after it began to serve. */
 	void (*settled)(void *arg);
+	/* After a resume, again and again while the one before may have left polls behind: */
+	void (*kick)(void *arg);
 	/* The supervisor is gone: flush and end. */
 	void (*orphaned)(void *arg);
 	void *arg;
@@ -110,7 +113,7 @@ struct worker_calls {
 /* In front, before threads exist: the worker ends when its supervisor does. */
 void worker_begin(struct supervisor *s);
 /* It serves. Starts the thread. 0 or a negative errno. */
-int worker_ready(struct supervisor *s, const struct worker_calls *calls);
+int worker_ready(struct supervisor *s, const struct worker_calls *calls, bool resumed);
 /* Asks for an upgrade; hand_over() will be called. 0 or a negative errno. */
 int worker_ask_upgrade(struct supervisor *s);
 

@@ -48,6 +48,7 @@ struct supervisor {
 
 	/* worker */
 	struct worker_calls calls;
+	bool resumed;
 	pthread_t thread;
 };
 

@@ -38,20 +38,41 @@ static void answer(struct supervisor *s)
 	}
 }
 
+#define MSEC UINT64_C(1000000)
+
+/*
+ * How long to sleep until the next kick, in ms; -1: none is needed any more. The rings of a dead
+ * worker are taken apart by the kernel in the background, after its memory is gone; their exclusive
+ * polls of /dev/fuse swallow wake-ups until then.
+ */
+static int next_kick(struct supervisor *s, uint64_t since)
+{
+	uint64_t age = clock_nsec() - since;
+
+	if (age < 200 * MSEC)
+		return 5;
+	if (age < 2000 * MSEC || atomic_load(&s->memory->late))
+		return 20;
+	return age < 30000 * MSEC ? 200 : -1;
+}
+
 static void *worker_thread(void *arg)
 {
 	struct supervisor *s = arg;
 	struct pollfd p[] = {{.fd = s->control[1], .events = POLLIN},
 			     {.fd = s->self_fd, .events = POLLIN}};
-
-	int msec = 1000;
+	uint64_t since = clock_nsec();
+	bool settled = false;
 
 	for (;;) {
-		int n = poll(p, 2, msec);
+		int kick = s->resumed ? next_kick(s, since) : -1;
+		int n = poll(p, 2, kick >= 0 ? kick : settled ? -1 : 1000);
 
-		if (n == 0 && msec >= 0) {
+		if (kick >= 0)
+			s->calls.kick(s->calls.arg);
+		if (!settled && clock_nsec() - since > 1000 * MSEC) {
 			s->calls.settled(s->calls.arg);
-			msec = -1;
+			settled = true;
 		}
 		if (n <= 0)
 			continue;
@@ -63,13 +84,14 @@ static void *worker_thread(void *arg)
 	}
 }
 
-int worker_ready(struct supervisor *s, const struct worker_calls *calls)
+int worker_ready(struct supervisor *s, const struct worker_calls *calls, bool resumed)
 {
 	struct message m = {.kind = MESSAGE_READY};
 	pthread_attr_t attr;
 	int err;
 
 	s->calls = *calls;
+	s->resumed = resumed;
 	pthread_attr_init(&attr);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED); /* it ends with the process */
 	err = -pthread_create(&s->thread, &attr, worker_thread, s);

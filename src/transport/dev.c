@@ -8,6 +8,7 @@
  * completions. A request is answered through the descriptor that it was read from.
  */
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -244,6 +245,14 @@ void transport_count(struct transport *t, uint64_t *answered, uint32_t *waiting)
 		received += atomic_load(&t->queues[i].received);
 	*answered = done;
 	*waiting = (uint32_t)(received - done);
+}
+
+void transport_kick(struct transport *t)
+{
+	struct pollfd p = {.fd = t->queues[0].polled_fd, .events = POLLIN};
+
+	if (poll(&p, 1, 0) > 0 && p.revents & POLLIN)
+		loop_group_kick(t->group);
 }
 
 bool transport_idle(struct transport *t)

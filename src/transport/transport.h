@@ -30,6 +30,8 @@ int transport_dev_open(const struct session *session, unsigned loops, int *fds);
 int transport_dev_start(const struct transport_config *config, struct transport **out);
 /* Requests answered since the start, and received and not answered. Any thread; both grow old. */
 void transport_count(struct transport *t, uint64_t *answered, uint32_t *waiting);
+/* Where a request waits and all loops may sleep: wakes them. Any thread; see loop_group_kick(). */
+void transport_kick(struct transport *t);
 /* Does no loop execute anything itself, or wait for file I/O? */
 bool transport_idle(struct transport *t);
 /* Returns when the mount is gone, whoever unmounted it. */

@@ -22,9 +22,10 @@ PER_DIR=5000
 [ "${CACHEFS_LONG:-0}" != 1 ] || PER_DIR=50000
 LINKS=600
 
-# Kibibytes of memory, and descriptors, of the daemon.
+# Kibibytes of memory, and descriptors, of the daemon. Buffers for requests are locked, and come with the first
+# requests at a time.
 rss() {
-	awk '/^VmRSS/ { print $2 }' "/proc/$(server_pid "$MNT")/status"
+	awk '/^VmRSS/ { rss = $2 } /^VmLck/ { locked = $2 } END { print rss - locked }' "/proc/$(server_pid "$MNT")/status"
 }
 
 descriptors() {
