@@ -39,14 +39,17 @@ static void claim_range(struct handle *h, struct claim *c)
 
 /*
  * O_TRUNC, once the file's range can be claimed: the kernel holds no lock over an open, and no
- * block may be read, modified and written back around it.
+ * block may be read, modified and written back around it. ONCE: when the request comes again,
+ * others may have written since, and been told so.
  */
-static int truncate_at_open(struct fs *fs, struct handle *h, bool kill_priv)
+static int truncate_at_open(struct fs *fs, struct handle *h, bool kill_priv, bool once)
 {
 	_cleanup_fd_ int own = -1;
 	struct claim claim;
 	int fd = h->fd, err;
 
+	if (once && once_done(&err))
+		return err;
 	if (!h->can_write) /* open(2) with O_RDONLY | O_TRUNC truncates on Linux */
 		fd = own = fs_reopen(fs, h->file->path.fd, O_WRONLY);
 	if (fd < 0)
@@ -58,6 +61,8 @@ static int truncate_at_open(struct fs *fs, struct handle *h, bool kill_priv)
 	err = sysret(ftruncate(fd, 0));
 	if (!err)
 		err = settle(fs, h, 0);
+	if (!err && once)
+		once_end(0);
 	iolock_release(&h->file->range, &claim);
 	return err;
 }
@@ -125,7 +130,7 @@ int fs_open(struct fs *fs, uint64_t id, int flags, bool kill_priv, const struct 
 	if (err)
 		return err;
 	if (flags & O_TRUNC)
-		err = truncate_at_open(fs, h, kill_priv);
+		err = truncate_at_open(fs, h, kill_priv, true);
 	if (err) {
 		handle_destroy(fs, h);
 		return err;
@@ -182,7 +187,7 @@ static int finish_create(struct fs *fs, struct node *parent, const char *name, i
 		err = handle_create_file(fs, node_get(fs, e->id), steal_fd(&own), flags,
 					 (struct opener){c->uid, c->pid}, &h);
 	if (!err && truncate) {
-		err = truncate_at_open(fs, h, c->uid != 0);
+		err = truncate_at_open(fs, h, c->uid != 0, false); /* the entry is the name's */
 		if (err)
 			handle_destroy(fs, h);
 	}

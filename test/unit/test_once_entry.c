@@ -261,3 +261,43 @@ Test(once_entry, which_operations_have_entries)
 	for (size_t i = 0; i < ARRAY_SIZE(once); i++)
 		cr_assert(opcode_find(once[i])->once, "%s", opcode_find(once[i])->name);
 }
+
+/* ---- O_TRUNC ---- */
+
+/* Somebody wrote after the dead worker had truncated, and was told so. */
+static void truncation_at(enum point p)
+{
+	struct fuse_open_in in = {.flags = O_RDWR | O_TRUNC};
+	struct journal_entry *e = p == FREE ? NULL : entry_as_begun(NULL, NULL);
+	struct outcome o;
+	struct stat st;
+	int fd = open("f", O_CREAT | O_RDWR | O_TRUNC, 0600);
+
+	cr_assert_eq(write(fd, "acknowledged", 12), 12);
+	close(fd);
+	if (p == DONE) {
+		e->result = 0;
+		e->state = JOURNAL_DONE;
+	}
+	resume();
+	o = send_args(FUSE_OPEN, lookup("f"), &in, sizeof(in));
+	cr_assert_eq(o.error, 0, "%d", o.error);
+	cr_assert_eq(stat("f", &st), 0);
+	cr_assert_eq(st.st_size, p == DONE ? 12 : 0, "%s", points[p]);
+	nothing_is_left();
+}
+
+Test(once_entry, an_open_truncates)
+{
+	truncation_at(FREE);
+}
+
+Test(once_entry, an_open_truncates_when_it_comes_again)
+{
+	truncation_at(TAKEN);
+}
+
+Test(once_entry, an_open_truncates_once)
+{
+	truncation_at(DONE);
+}
