@@ -1,0 +1,77 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# One client with one request at a time, and nobody else who could wake the worker by a request of his own: each
+# time it is killed the client goes on by itself. (A wake-up that something of the dead worker has taken, is seen
+# as a client that waits for ever.)
+# CACHEFS_LONG=1: 200 kills each.
+
+. "$(dirname "$0")/../lib/lib.sh"
+. "$(dirname "$0")/../lib/recover.sh"
+need_root
+need_fuse
+need_tools beat
+
+KILLS=30
+[ "${CACHEFS_LONG:-0}" != 1 ] || KILLS=200
+LIMIT=10 # seconds for what takes milliseconds
+client=
+
+end() {
+	local status=$?
+
+	[ -z "$client" ] || kill "$client" 2>/dev/null
+	(exit $status)
+	cleanup
+}
+trap end EXIT
+
+acked() { od -A n -t u8 "$WORK/acked" | tr -d ' '; }
+beyond() { [ "$(acked)" -gt "$1" ] || ! running "$client"; }
+
+# Nothing here asks the mount: a request would help. The worker is killed early and late in its life.
+kill_and_look() {
+	local i at
+
+	for ((i = 0; i < KILLS; i++)); do
+		within 10 kill_now "$MNT" || { echo "no worker 10 s after kill $i"; return 1; }
+		sleep 0.1
+		at=$(acked)
+		within $LIMIT beyond "$at" || { echo "kill $i: no answer for $LIMIT s after number $at"; return 1; }
+		sleep 0.$((RANDOM % 4))
+	done
+	running "$client"
+}
+
+stop() {
+	kill "$client" 2>/dev/null
+	wait "$client"
+}
+
+# check MODE ENGINE OPTIONS: 4 checks
+check() {
+	local name="$1, engine $2${3:+, $3}"
+
+	must_mount "$BACK" "$MNT" "cache=$1,kernel-path=never,engine=$2"
+	[ $tap_planned -gt 0 ] || { need_recover "$MNT"; plan $((4 * ${#SETUPS[@]})); }
+	: >"$WORK/acked"
+	# shellcheck disable=SC2086
+	"$TOOLS/beat" -r $3 -s 3000 -a "$WORK/acked" -l 200 "$MNT/beat" >"$WORK/beat.out" 2>&1 9>&- &
+	client=$!
+	succeeds "$name: a client works" within 10 begun
+	succeeds "$name: it goes on by itself after each of $KILLS kills" kill_and_look
+	succeeds "$name: no error for it" stop
+	client=
+	diag "$(tail -n 1 "$WORK/beat.out")"
+	succeeds "$name: unmounts, the supervisor ends" umount_cachefs "$MNT"
+}
+begun() { [ -s "$WORK/acked" ] && [ "$(acked)" -gt 10 ]; }
+
+SETUPS=("writeback:uring:" "none:uring:-d" "none:threads:-d")
+MNT=$WORK/mnt
+BACK=$WORK/back
+mkdir "$BACK"
+allocate "$BACK/beat" 1M
+for setup in "${SETUPS[@]}"; do
+	IFS=: read -r mode engine options <<<"$setup"
+	check "$mode" "$engine" "$options"
+done
