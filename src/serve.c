@@ -95,6 +95,7 @@ static int start_fs(struct server *s, bool resumed)
 	    .source_fd = fcntl(s->source_fd, F_DUPFD_CLOEXEC, 3),
 	    .shared = s->shared,
 	    .resumed = resumed,
+	    .witness = s->supervision != NULL,
 	    .switches = s->options->switches,
 	    .rules = rules_ref(s->options->parsed_rules),
 	    .limits = s->options->budget,

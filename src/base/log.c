@@ -35,6 +35,14 @@ void log_open(const char *ident, enum log_target target, enum log_level level)
 		openlog(ident, LOG_PID, LOG_DAEMON);
 }
 
+void log_release(void)
+{
+	if (log_target != LOG_TO_SYSLOG)
+		return;
+	closelog(); /* forgets the name as well */
+	openlog(log_ident, LOG_PID, LOG_DAEMON);
+}
+
 enum log_level log_level_get(void)
 {
 	return (enum log_level)atomic_load_explicit(&log_threshold, memory_order_relaxed);

@@ -11,6 +11,11 @@ enum log_target { LOG_TO_STDERR, LOG_TO_SYSLOG };
 
 /* Call before threads exist. IDENT must outlive the process's last message. */
 void log_open(const char *ident, enum log_target target, enum log_level level);
+/*
+ * Closes the socket of syslog(3), which a message opens by itself: for a process whose descriptors
+ * are another's, too, which may close what it does not know. No other thread logs.
+ */
+void log_release(void);
 enum log_level log_level_get(void);
 /* May be called at any time (remount changes the level). */
 void log_level_set(enum log_level level);

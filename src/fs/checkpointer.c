@@ -326,7 +326,7 @@ static void *checkpointer_thread(void *arg)
 {
 	struct checkpointer *c = arg;
 	struct checkpoints *store;
-	uint64_t next = 0, wake;
+	uint64_t last = 0, next, wake;
 
 	if (c->resumed)
 		checkpointer_store(c, &store);
@@ -335,21 +335,23 @@ static void *checkpointer_thread(void *arg)
 		struct timespec until;
 
 		if (!c->seconds) {
-			next = 0;
+			last = 0;
 			pthread_cond_wait(&c->changed, &c->lock);
 			continue;
 		}
-		if (!next)
-			next = clock_nsec() + c->seconds * UINT64_C(1000000000);
+		if (!last)
+			last = clock_nsec();
 		wake = clock_nsec() + UINT64_C(1000000) * (c->look_soon ? 20 : 1000);
 		until = (struct timespec){(time_t)(wake / 1000000000u), (long)(wake % 1000000000u)};
 		pthread_cond_clockwait(&c->changed, &c->lock, CLOCK_MONOTONIC, &until);
 		if (c->stop || !c->seconds)
 			continue;
+		/* a remount may have brought the next one nearer */
+		next = last + c->seconds * UINT64_C(1000000000);
 		pthread_mutex_unlock(&c->lock);
 		watch_space(c);
 		if (clock_nsec() >= next) {
-			next = 0;
+			last = 0;
 			if (!c->warned)
 				take_all(c);
 		}

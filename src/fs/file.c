@@ -6,6 +6,7 @@
 #include "engine/bounce.h"
 #include "fs/cred.h"
 #include "fs/internal.h"
+#include "fs/once.h"
 #include "fs/witness.h"
 
 static int durable(struct fs *fs, const struct plan *plan, struct file *f, int fd)
@@ -193,13 +194,40 @@ static int finish_create(struct fs *fs, struct node *parent, const char *name, i
 	return 0;
 }
 
+/* What a dead worker made at NAME for this very request, with the rights of who makes a file. */
+static int open_own(struct fs *fs, int dir_fd, const char *name, int flags, int client_flags)
+{
+	_cleanup_fd_ int path = fs_open_beneath(fs, dir_fd, name);
+	int fd = path < 0 ? path : fs_reopen(fs, path, flags);
+
+	/* without privilege the file's mode counts, now that it is there */
+	return fd == -EACCES ? fs_reopen(fs, path, client_flags) : fd;
+}
+
+/* A new file at NAME. -EEXIST: there is one that is not this request's doing. */
+static int create_once(struct fs *fs, int dir_fd, const char *name, int flags, mode_t mode,
+		       const struct fs_caller *c)
+{
+	/* a new file is readable by who made it, whatever its mode */
+	int fl = (flags & ~O_ACCMODE) | O_RDWR, fd;
+
+	if (once_done(&fd) && fd)
+		return fd;
+	if (once_done(&fd))
+		return open_own(fs, dir_fd, name, fl, flags);
+	once_making(dir_fd);
+	fd = open_new(fs, dir_fd, name, fl | O_CREAT | O_EXCL, mode, c);
+	if (fd == -EEXIST && once_made(dir_fd, name, S_IFREG))
+		fd = open_own(fs, dir_fd, name, fl, flags);
+	once_end(MIN(fd, 0));
+	return fd;
+}
+
 static int create_at(struct fs *fs, struct node *parent, int dir_fd, const char *name, int flags,
 		     mode_t mode, const struct fs_caller *c, struct fs_entry *e,
 		     struct fs_opened *o)
 {
-	/* a new file is readable by who made it, whatever its mode */
-	int fl = (backing_flags(flags) & ~O_ACCMODE) | O_RDWR;
-	int fd = open_new(fs, dir_fd, name, fl | O_CREAT | O_EXCL, mode, c);
+	int fd = create_once(fs, dir_fd, name, backing_flags(flags), mode, c);
 	bool truncate = fd == -EEXIST && flags & O_TRUNC;
 
 	if (fd == -EEXIST && !(flags & O_EXCL))

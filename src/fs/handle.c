@@ -142,8 +142,7 @@ int file_sync_update(struct fs *fs, struct file *f)
 		__atomic_store_n(record, OWES_ATTR_CHANGING, __ATOMIC_RELEASE);
 		err = fd < 0 ? fd : sync_attr_set(s, fd, name);
 		f->sync_attr = err == 0; /* 1: the file's own, and stays */
-		__atomic_store_n(record, f->sync_attr ? OWES_ATTR_SET : OWES_ATTR_NONE,
-				 __ATOMIC_RELEASE);
+		__atomic_store_n(record, f->sync_attr, __ATOMIC_RELEASE); /* SET or NONE */
 	} else if (!needed && f->sync_attr) {
 		_cleanup_fd_ int fd = fs_reopen(fs, f->path.fd, O_RDONLY);
 

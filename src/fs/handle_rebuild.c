@@ -61,9 +61,10 @@ struct file *file_rebuild(struct fs *fs, struct node *n, int fd)
 static int attach(struct fs *fs, struct node *n, struct handle *h)
 {
 	struct file *f = n->file ? n->file : file_rebuild(fs, n, h->fd);
+	int err;
 
-	if (!f)
-		return -ENOMEM;
+	if (!f) /* without a descriptor it was being closed, and that comes again */
+		return h->fd < 0 ? 0 : -ENOMEM;
 	f->opens++;
 	h->file = f;
 	h->backing_id = h->rec->backing_id;
@@ -72,7 +73,12 @@ static int attach(struct fs *fs, struct node *n, struct handle *h)
 	h->plan = handle_replan(fs, f, f->mode.switches, h);
 	DL_APPEND(f->handles, h);
 	/* a change of the mode may have been on its way */
-	return handle_apply_direct(h, h->plan.direct);
+	err = handle_apply_direct(h, h->plan.direct);
+	if (err) /* as it was before, then: no reason to serve nobody */
+		log_error(
+		    "inode %llu: O_DIRECT of an open file could not be set as its mode says: %s",
+		    (unsigned long long)n->key.ino, strerror(-err));
+	return 0;
 }
 
 static int rebuild_one(struct fs *fs, uint32_t index)

@@ -300,6 +300,8 @@ struct path_fd node_hold(struct fs *fs, struct node *n)
 
 	if (n && path_fd_get(fs, n, &p))
 		node_unref(fs, n);
+	if (p.node)
+		n->rec->holding = true;
 	return p; /* with the reference, if it holds a node */
 }
 
@@ -348,6 +350,7 @@ void node_name_lost(struct path_fd *held, struct node *parent, const char *name,
 		n->rec->retained = true; /* stays out of the LRU list from now on */
 		pthread_mutex_unlock(&fs->fds.lock);
 	}
+	n->rec->holding = false;
 	path_fd_put(held);
 	node_unref(fs, n);
 }

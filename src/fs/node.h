@@ -58,6 +58,7 @@ struct node_record {
 	uint8_t unlinked; /* a regular file without a name: not pinned. shard */
 	uint8_t retained; /* no name leads to it any more: FD is kept. fs->fds.lock */
 	uint8_t kernel_refused; /* as file->kernel_refused. file->lock */
+	uint8_t holding;	/* a name of it is being removed: perhaps it is RETAINED */
 	uint8_t sync_attr;	/* OWES_ATTR_. A CLAIM_GATE on the file's range */
 	uint8_t flush_owed;	/* closed by the last writer, and not flushed yet */
 	uint8_t handle[NODE_HANDLE_MAX];
@@ -73,7 +74,7 @@ static inline bool node_record_in_use(const struct node_record *r)
 /* There is, or was a moment ago, an open file that leaves something here. */
 static inline bool node_was_open(const struct node_record *r)
 {
-	return r->mode || atomic_load(&r->owes.witness);
+	return r->mode || r->backing_id > 0 || atomic_load(&r->owes.witness);
 }
 
 #define NAME_PART 48 /* bytes */

@@ -38,6 +38,19 @@ static void hash_add(struct node_shard *s, struct node *n)
 	n->hashed = true;
 }
 
+/*
+ * Its name may be gone, which the request would have noted when it comes again: until then nobody
+ * may close the descriptor. (A directory's link count is its filesystem's own business.)
+ */
+static void was_holding(struct node *n)
+{
+	struct stat st;
+
+	if (n->fd >= 0 && (n->rec->type == S_IFDIR || fstat(n->fd, &st) < 0 || st.st_nlink == 0))
+		n->rec->retained = true;
+	n->rec->holding = false;
+}
+
 static void rebuild_one(struct fs *fs, uint32_t index)
 {
 	struct node *n = arena_private(fs->nodes, index);
@@ -50,6 +63,8 @@ static void rebuild_one(struct fs *fs, uint32_t index)
 	n->fd = n->rec->fd - 1;
 	if (n->fd >= 0)
 		fs->fds.open++;
+	if (n->rec->holding)
+		was_holding(n);
 	if (path_fd_listed(n))
 		DL_APPEND2(fs->fds.lru, n, lru_prev, lru_next);
 	hash_add(node_shard_of(fs, &n->key), n);

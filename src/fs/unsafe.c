@@ -247,6 +247,7 @@ void unsafe_closed(struct fs *fs, struct file *f, struct handle *h, int *fd)
 	last = uncount(u, f, h);
 	if (last && c && c->file && !u->stop && u->waiting < CLOSED_MAX) {
 		f->node->rec->flush_owed = true;
+		record(h); /* or a successor would owe a flush of a descriptor that it has not */
 		handle_give_fd(h);
 		DL_APPEND(u->closed, c);
 		u->waiting++;

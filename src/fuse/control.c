@@ -332,6 +332,8 @@ static int change_mode(const struct ioctl_call *c, const struct cachefs_mode *m,
 					.persist = m->flags & CACHEFS_MODE_PERSIST,
 					.in_force = true,
 					.pending_ok = m->flags & CACHEFS_MODE_PENDING_OK,
+					/* so that all of it is done, whatever was before */
+					.again = c->req->once.resent,
 					.uid = c->req->in->uid};
 	int err;
 

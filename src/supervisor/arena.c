@@ -59,7 +59,9 @@ void *arena_record(struct arena *a, uint32_t index)
 
 void *arena_private(struct arena *a, uint32_t index)
 {
-	return index < a->memory->count ? a->privates + (size_t)index * a->private_size : NULL;
+	if (!a->privates || index >= a->memory->count)
+		return NULL;
+	return a->privates + (size_t)index * a->private_size;
 }
 
 static void chunk_push(struct arena *a, uint32_t c)
@@ -143,7 +145,8 @@ uint32_t arena_alloc(struct arena *a)
 	pthread_mutex_unlock(&a->lock);
 	if (index) {
 		memset(arena_record(a, index), 0, a->memory->record_size);
-		memset(arena_private(a, index), 0, a->private_size);
+		if (a->privates)
+			memset(arena_private(a, index), 0, a->private_size);
 	}
 	return index;
 }

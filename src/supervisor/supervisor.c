@@ -82,8 +82,7 @@ static void tell(struct supervisor *s, enum message_kind kind)
 	struct message m = {.kind = kind};
 
 	/* a worker that does not read is found by what it does not answer */
-	if (send(s->control[0], &m, sizeof(m), MSG_DONTWAIT | MSG_NOSIGNAL) < 0 && errno != EAGAIN)
-		log_debug("the worker could not be told: %s", strerror(errno));
+	send(s->control[0], &m, sizeof(m), MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 /* What the dead worker said or was told, and nobody heard. */
@@ -328,7 +327,9 @@ static void hand_over(struct supervisor *s)
 {
 	int err = s->config.upgrade(s->config.arg);
 
-	log_debug("the new program could not be started: %s", strerror(-err));
+	log_error("%s: the upgrade failed, the old program goes on: %s", s->config.name,
+		  strerror(-err));
+	log_release();
 	atomic_store(&s->memory->upgrade_error, -err);
 }
 
@@ -359,7 +360,8 @@ int supervisor_run(struct supervisor *s, bool resumed)
 			life_begins(s, pid);
 			status = watch(s, pid);
 		} else {
-			log_warn("no process to serve: %s", strerror(-pid));
+			log_warn("%s: no process to serve: %s", s->config.name, strerror(-pid));
+			log_release();
 			s->ready = false;
 		}
 		outcome = judge(s, status, resumed);

@@ -165,6 +165,7 @@ static int each(struct run *r)
 
 static struct checkpoint_gate *gate; /* NULL: there is none */
 static atomic_bool stop;
+static atomic_ullong written; /* the last number that was */
 
 static uint64_t block_of(uint64_t number, uint64_t blocks)
 {
@@ -182,6 +183,7 @@ static int write_numbers(int fd, uint64_t blocks)
 			checkpoint_gate_before(gate, block_of(number, blocks) * BLOCK, BLOCK);
 		if (pwrite(fd, buf, BLOCK, (off_t)(block_of(number, blocks) * BLOCK)) != BLOCK)
 			return errno ? -errno : -ENOSPC;
+		atomic_store(&written, number);
 	}
 	return 0;
 }
@@ -263,6 +265,7 @@ static int take_and_verify(struct run *r, const struct writer *w)
 static int ranges(struct run *r)
 {
 	_cleanup_fd_ int fd = openat(r->root, r->name, O_RDWR | O_CLOEXEC);
+	unsigned long long seen = 0;
 	struct writer w = {.fd = fd};
 	pthread_t thread;
 	struct stat st;
@@ -277,7 +280,10 @@ static int ranges(struct run *r)
 	if (err)
 		return err;
 	for (int n = r->number ? atoi(r->number) : 1; n > 0 && !err; n--) {
-		usleep(50000);
+		/* it may rest for a while; a minute is an error of its own */
+		for (int i = 0; i < 1200 && (!i || atomic_load(&written) == seen); i++)
+			usleep(50000);
+		seen = atomic_load(&written);
 		err = take_and_verify(r, &w);
 	}
 	atomic_store(&stop, true);

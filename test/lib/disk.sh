@@ -52,7 +52,7 @@ disk_start() {
 	setsid "$DISK" --foreground --with-parent --size="$size" "$@" "$dir" &
 	DISK_PID=$!
 	DISK_DIR=$(cd "$dir" && pwd)
-	for ((tries = 0; tries < 200; tries++)); do
+	for ((tries = 0; tries < 1200; tries++)); do
 		if mountpoint -q "$dir" && [ -r "$dir/stats" ]; then
 			DISK_DEV=$(mountpoint -d "$dir")
 			return 0
@@ -86,7 +86,7 @@ disk_attached() {
 # Waits until the loop device is really gone: losetup -d returns before if somebody has it open.
 disk_detach() {
 	local tries
-	for ((tries = 0; tries < 100; tries++)); do
+	for ((tries = 0; tries < 1200; tries++)); do
 		disk_attached || { DISK_LOOP=''; return 0; }
 		losetup -d "$DISK_LOOP" 2>/dev/null
 		disk_attached || { DISK_LOOP=''; return 0; }
@@ -151,11 +151,11 @@ disk_stop() {
 	if mountpoint -q "$DISK_DIR"; then
 		umount "$DISK_DIR" 2>/dev/null || umount -l "$DISK_DIR" || ret=1
 	fi
-	for ((tries = 0; tries < 100; tries++)); do
+	for ((tries = 0; tries < 1000; tries++)); do
 		kill -0 "$DISK_PID" 2>/dev/null || break
 		# Half the time for a normal end, then the signal, at the very end the hard one.
-		[ "$tries" != 50 ] || kill "$DISK_PID"
-		[ "$tries" != 90 ] || kill -KILL "$DISK_PID"
+		[ "$tries" != 500 ] || kill "$DISK_PID"
+		[ "$tries" != 900 ] || kill -KILL "$DISK_PID"
 		sleep 0.05
 	done
 	wait "$DISK_PID" 2>/dev/null || ret=1

@@ -13,11 +13,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "kpath.h"
 
-#define WAIT 0.25 /* seconds for what the kernel does by itself in microseconds */
+/* Seconds for what the kernel does by itself in microseconds: once a request waits, and while none
+ * does. */
+#define WAIT 0.25
+#define WAIT_ALONE 20 /* the machine may be busy with something else */
 #define KINDS 16
 
 enum action { READ, WRITE, MAP, ACTIONS };
@@ -32,6 +37,7 @@ struct attempt {
 };
 
 static pid_t daemon_pid;
+static char waiting_path[4200]; /* of the FUSE connection */
 
 /* Whatever happens here, the daemon goes on. */
 static void resume(int sig)
@@ -39,6 +45,11 @@ static void resume(int sig)
 	kill(daemon_pid, SIGCONT);
 	if (sig)
 		_exit(1);
+}
+
+static void resume_at_exit(void)
+{
+	resume(0);
 }
 
 static int thread_stopped(const char *task)
@@ -80,6 +91,37 @@ static void stop(void)
 		usleep(1000);
 }
 
+static void find_connection(const char *connections, int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st))
+		die("fstat");
+	snprintf(waiting_path, sizeof(waiting_path), "%s/%u/waiting", connections,
+		 minor(st.st_dev));
+}
+
+/* How many requests the kernel has for the daemon. */
+static int waiting(void)
+{
+	FILE *f = fopen(waiting_path, "re");
+	int n;
+
+	if (!f || fscanf(f, "%d", &n) != 1)
+		die(waiting_path);
+	fclose(f);
+	return n;
+}
+
+/* Stops it with no request of before, a readahead say, under way. */
+static void stop_idle(void)
+{
+	for (stop(); waiting() > 0; stop()) {
+		resume(0);
+		usleep(1000);
+	}
+}
+
 static void *attempt_main(void *arg)
 {
 	struct attempt *a = arg;
@@ -97,16 +139,21 @@ static void *attempt_main(void *arg)
 /* 'k' or 'd' for who did it, or 'e' when it failed. */
 static char try(struct attempt *a)
 {
+	double begin, asked = 0;
 	pthread_t thread;
-	double end;
 	int alone;
 
 	atomic_store(&a->done, 0);
-	stop();
+	stop_idle();
 	if (pthread_create(&thread, NULL, attempt_main, a))
 		die("no thread");
-	for (end = now() + WAIT; !atomic_load(&a->done) && now() < end;)
+	for (begin = now(); !atomic_load(&a->done) && now() < begin + WAIT_ALONE;) {
+		if (asked == 0 && waiting() > 0)
+			asked = now();
+		if (asked > 0 && now() > asked + WAIT)
+			break;
 		usleep(500);
+	}
 	alone = atomic_load(&a->done);
 	resume(0);
 	pthread_join(thread, NULL);
@@ -125,12 +172,14 @@ int run_which(int argc, char **argv)
 	(void)argc;
 	daemon_pid = atoi(argv[1]);
 	signal(SIGALRM, resume);
-	alarm(60);
+	atexit(resume_at_exit);
+	alarm(300);
 	for (; client_kinds[n].name; n++) {
 		char *map;
 
 		a[n].fd = must_open(argv[2], O_RDWR | client_kinds[n].flags);
 		a[n].buf = blocks(1);
+		find_connection(argv[3], a[n].fd);
 		/* for the first write to an inode the kernel asks for its capabilities */
 		if (pwrite(a[n].fd, a[n].buf, BLOCK, 0) != BLOCK)
 			die("write");

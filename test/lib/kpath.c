@@ -3,7 +3,7 @@
  * kpath CHECK ARGUMENT...: clients whose reads and writes the kernel serves without the daemon,
  *mixed with those that the daemon serves.
  *
- *	which PID FILE		who serves each kind of open, seen while process PID is stopped
+ *	which PID FILE DIR	who serves each open while PID is stopped; DIR: a mounted fusectl
  *	mix FILE		every pair of opens and mappings, in both orders
  *	storm DIR FILES THREADS SECONDS
  *	append FILE		by several processes
@@ -39,7 +39,7 @@ static const struct {
 	int arguments;
 	int (*run)(int argc, char **argv);
 } checks[] = {
-    {"which", 2, run_which},	       {"mix", 1, run_mix},
+    {"which", 3, run_which},	       {"mix", 1, run_mix},
     {"storm", 4, run_storm},	       {"append", 1, run_append},
     {"truncate", 1, run_truncate},     {"maps", 1, run_maps},
     {"stale", 2, run_stale},	       {"unlinked", 1, run_unlinked},

@@ -13,12 +13,23 @@ need_kernel_path() {
 	rm -rf "$log" "$WORK/try.back"
 }
 
+# connections: where the kernel shows its FUSE connections.
+connections() {
+	local dir=$WORK/connections
+
+	if [ ! -e "$dir" ]; then
+		mkdir "$dir"
+		mount -t fusectl none "$dir" && echo "$dir" >>"$WORK/mounts"
+	fi
+	echo "$dir"
+}
+
 # who: prints who serves each kind of open of a file of $MNT, as "KIND=rwm ..." where read, write and
 # mapping are each k (the kernel) or d (the daemon).
 who() {
 	rm -f "$BACK/who"
 	truncate -s 16M "$BACK/who"
-	timeout 100 "$TOOLS/kpath" which "$(server_pid "$MNT")" "$MNT/who"
+	timeout 400 "$TOOLS/kpath" which "$(server_pid "$MNT")" "$MNT/who" "$(connections)"
 }
 
 # What who should print for a mode, with kernel-path=auto.
@@ -33,7 +44,7 @@ on_kernel_path() {
 
 # remount OPTIONS: as mount(8) would have it done, with the program of the build tree.
 remount() {
-	timeout 30 "$MOUNT_CACHEFS" "$BACK" "$MNT" -o "remount,$1"
+	timeout 60 "$MOUNT_CACHEFS" "$BACK" "$MNT" -o "remount,$1"
 }
 
 # data_checks TEXT: the checks of kpath that every way of serving passes. 8 checks

@@ -12,7 +12,7 @@
 #	CACHEFS_TEST_OPTS          options added to every mount, so that the suite can run with
 #	                           another engine, transport or kernel path; what a test itself
 #	                           says of an option stands
-#	CACHEFS_TEST_TIMEOUT       seconds for one test, default 300 (3600 with CACHEFS_LONG)
+#	CACHEFS_TEST_TIMEOUT       seconds for one test, default 840 (3600 with CACHEFS_LONG)
 #	CACHEFS_LONG               1: the long version of a test
 #	CACHEFS_TEST_BIND          1: bind mounts instead of the daemon, to test the tests; what
 #	                           only a mode can do then fails
@@ -172,10 +172,18 @@ fuse_mounted() {
 		END { exit type !~ /^fuse/ }' /proc/self/mountinfo
 }
 
+answers() {
+	fuse_mounted "$1" && stat "$1" >/dev/null 2>&1
+}
+
+answers_or_ended() {
+	answers "$1" || ended "$2"
+}
+
 # Mount SRC at MNT (made if missing) with OPTIONS. The daemon stays in front, its log is in
 # $WORK/MNT's-name.log. On failure: status 1, nothing mounted, and the log as a diagnostic.
 mount_cachefs() {
-	local src=$1 mnt=$2 log pid i
+	local src=$1 mnt=$2 log pid
 	local all=foreground${LAST_CLOSE:+,on-close=$LAST_CLOSE}${CACHEFS_TEST_OPTS:+,$CACHEFS_TEST_OPTS}${3:+,$3}
 
 	mkdir -p "$mnt"
@@ -189,11 +197,8 @@ mount_cachefs() {
 	pid=$!
 	echo "$mnt" >>"$WORK/mounts"
 	echo "$pid $mnt" >>"$WORK/daemons"
-	for ((i = 0; i < 200; i++)); do
-		fuse_mounted "$mnt" && stat "$mnt" >/dev/null 2>&1 && return 0
-		running "$pid" || break
-		sleep 0.05
-	done
+	soon answers_or_ended "$mnt" "$pid"
+	answers "$mnt" && return 0
 	diag "$MOUNT_CACHEFS $src $mnt -o $all: not mounted; its log:" "$(tail -n 20 "$log")"
 	kill_all "$pid"
 	return 1
@@ -234,7 +239,8 @@ running() {
 	jobs -pr | grep -qx "$1"
 }
 
-# within SECONDS COMMAND...: 0 when it succeeds within that time.
+# within SECONDS COMMAND...: 0 when it succeeds within that time, or within as many tries as that makes, so that a
+# machine on which nothing runs for a while has not failed.
 within() {
 	local i tries=$(($1 * 20))
 
@@ -246,8 +252,53 @@ within() {
 	return 1
 }
 
+# soon COMMAND...: for what happens by itself, a moment later: what the kernel tells the daemon after the
+# call has returned (RELEASE, FORGET), what the daemon does in the background, the start of another process. The
+# limit is for a machine that is busy with other things: only what never happens needs all of it.
+soon() {
+	within 60 "$@"
+}
+
+# written_back COMMAND...: as soon, for data that becomes clean: the kernel by itself writes back what is older
+# than 30 s, which is not what a test is about.
+written_back() {
+	within 15 "$@"
+}
+
+# is_closed FILE, all_closed: the daemon of MNT has been told of the close, by RELEASE, which comes after close(2)
+# has returned. For soon.
+is_closed() {
+	! open_files | grep -qF "\"path\":\"$1\""
+}
+
+all_closed() {
+	open_files | grep -qF '"files":[]'
+}
+
+open_files() {
+	[ -z "$CACHEFS_TEST_BIND" ] || { echo '"files":[]'; return; }
+	tr -d ' \n' <"$MNT/.cachefs/status.json"
+}
+
 ended() {
 	! running "$1"
+}
+
+# stopped PID: SIGSTOP has stopped each thread. One that is in a system call goes on until that returns.
+stopped() {
+	local states
+
+	states=$(sed 's/.*) \(.\).*/\1/' "/proc/$1"/task/*/stat) && [ -z "$(tr -d 'T\n' <<<"$states")" ]
+}
+
+# sleeps PID PROGRAM: what was started in the background is that program by now, and has come to its sleep.
+sleeps() {
+	[ "/proc/$1/exe" -ef "$2" ] && grep -q ') S ' "/proc/$1/stat"
+}
+
+# stop_process PID: it does nothing more when this returns, until it gets SIGCONT.
+stop_process() {
+	kill -STOP "$1" && soon stopped "$1"
 }
 
 # wait_end PID SECONDS: 0 when the process has ended within that time.
@@ -257,22 +308,18 @@ wait_end() {
 
 # Unmount MNT and wait for its daemon: status 0 when it ended by itself, with status 0.
 umount_cachefs() {
-	local mnt pid i done=
+	local mnt pid
 
 	mnt=$(realpath "$1")
-	for ((i = 0; i < 40; i++)); do
-		umount "$mnt" 2>"$WORK/umount.log" && done=1 && break
-		sleep 0.05
-	done
-	if [ -z "$done" ]; then
-		diag "umount $mnt: $(cat "$WORK/umount.log")"
+	if ! grep -qs " $mnt " /proc/self/mounts || ! within 10 umount "$mnt" 2>"$WORK/umount.log"; then
+		diag "umount $mnt: $(tail -n 1 "$WORK/umount.log")"
 		umount -l "$mnt"
 		return 1
 	fi
 	[ -z "$CACHEFS_TEST_BIND" ] || return 0
 	pid=$(daemon_pid "$mnt")
-	if ! wait_end "$pid" 30; then
-		diag "the daemon of $mnt (process $pid) still runs 30 s after umount"
+	if ! wait_end "$pid" 60; then
+		diag "the daemon of $mnt (process $pid) still runs 60 s after umount"
 		return 1
 	fi
 	sed -i "/^$pid /d" "$WORK/daemons"
@@ -318,7 +365,7 @@ kill_below() {
 }
 
 watchdog() {
-	local limit=${CACHEFS_TEST_TIMEOUT:-$((${CACHEFS_LONG:-0} == 1 ? 3600 : 300))} child
+	local limit=${CACHEFS_TEST_TIMEOUT:-$((${CACHEFS_LONG:-0} == 1 ? 3600 : 840))} child
 
 	trap 'kill "$child" 2>/dev/null; exit 0' TERM
 	trap - EXIT
@@ -349,8 +396,8 @@ cleanup() {
 	fi
 	if [ -e "$WORK/daemons" ]; then
 		while read -r pid m; do
-			wait_end "$pid" 5 || kill -TERM "$pid"
-			wait_end "$pid" 5 || kill_all "$pid"
+			wait_end "$pid" 20 || kill -TERM "$pid"
+			wait_end "$pid" 20 || kill_all "$pid"
 			wait "$pid" 2>/dev/null
 		done <"$WORK/daemons"
 	fi

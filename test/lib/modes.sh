@@ -77,10 +77,6 @@ has() {
 	is "$(now "$1"), $(modectl show "$MNT/$1"), $(acts_as "$1")" = "$2, $2 $3, $2" "$4: $2 ($3)"
 }
 
-# soon COMMAND...: what the kernel tells the daemon later (RELEASE, FORGET), or the daemon does in the
-# background.
-soon() { within 5 "$@"; }
-
 clean() { [ "$(dirty "$BACK/$1")" -eq 0 ]; }
 
 # forget: makes the kernel drop all names of the mount, and so forget what nobody has open: that is what

@@ -185,8 +185,8 @@ check_places() {
 	succeeds "the first unmounts" umount_cachefs "$MNT"
 
 	must_mount "$src" "$src/sub" cache=none
-	is "$(timeout 10 cat "$src/sub/file")" = two "MOUNTPOINT inside SOURCE"
-	is "$(timeout 10 ls "$src/sub/sub")" = "" "the mount itself is not served"
+	is "$(timeout 60 cat "$src/sub/file")" = two "MOUNTPOINT inside SOURCE"
+	is "$(timeout 60 ls "$src/sub/sub")" = "" "the mount itself is not served"
 	succeeds "it unmounts" umount_cachefs "$src/sub"
 
 	ln -s "$src" "$WORK/links/src"
@@ -198,8 +198,8 @@ check_places() {
 	umount "$src/below"
 	must_mount "$src" "$src" cache=unsafe
 	echo self >"$src/file"
-	is "$(timeout 10 cat "$src/file")" = self "mounted over itself: serves"
-	is "$(timeout 10 ls "$src")" = $'below\nfile\nsub' "mounted over itself: lists"
+	is "$(timeout 60 cat "$src/file")" = self "mounted over itself: serves"
+	is "$(timeout 60 ls "$src")" = $'below\nfile\nsub' "mounted over itself: lists"
 	succeeds "mounted over itself: unmounts" umount_cachefs "$src"
 	is "$(cat "$src/file")" = self "mounted over itself: the directory has it afterwards"
 }

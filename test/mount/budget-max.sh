@@ -40,6 +40,9 @@ dirty_bytes() {
 		awk '{ print $1 + $2 }'
 }
 
+more_dirty() { [ "$(dirty_bytes "$1")" -gt "$2" ]; }
+not_mounted() { ! fuse_mounted "$MNT"; }
+
 # Waits until the writer of FILE makes no progress: as much is dirty as half a second ago.
 stands() {
 	local i before=-1 now
@@ -55,6 +58,7 @@ stands() {
 
 # held FILE TEXT: three checks that its writer waits at the limit.
 held() {
+	soon more_dirty "$1" $((MAX / 2))
 	stands "$1"
 	succeeds "$2: the writer waits" running "$WRITER"
 	is "$(dirty_bytes "$1")" -le $MAX "$2: not more than the limit is unflushed"
@@ -63,7 +67,7 @@ held() {
 
 # ends TEXT: the writer goes on to its end.
 ends() {
-	succeeds "$1: the writer goes on to its end" wait_end "$WRITER" 20
+	succeeds "$1: the writer goes on to its end" wait_end "$WRITER" 60
 	running "$WRITER" && disk_thaw # or it could not be waited for
 	wait "$WRITER"
 	is $? -eq 0 "$1: without an error"
@@ -78,7 +82,7 @@ check() {
 	start a
 	held a "$text"
 	succeeds "$text: the file can be read meanwhile" \
-		timeout 10 dd if="$MNT/a" of=/dev/null bs=128k count=8 status=none
+		timeout 60 dd if="$MNT/a" of=/dev/null bs=128k count=8 status=none
 	disk_thaw
 	ends "$text: the disk goes on"
 	succeeds "$text: what was written is there" \
@@ -87,7 +91,7 @@ check() {
 	disk_freeze
 	start b
 	held b "$text, another file"
-	succeeds "$text: a remount takes the limit away" timeout 20 "$MOUNT_CACHEFS" "$BACK" "$MNT" -o remount,dirty-max=0
+	succeeds "$text: a remount takes the limit away" timeout 60 "$MOUNT_CACHEFS" "$BACK" "$MNT" -o remount,dirty-max=0
 	ends "$text: without the limit"
 	is "$(dirty_bytes b)" -gt $((4 * MAX)) "$text: all of it is unflushed then"
 	disk_thaw
@@ -103,18 +107,18 @@ check_rule() {
 	start a
 	held a "rule"
 	succeeds "rule: another file is not held up" \
-		timeout 20 "$TOOLS/ioclient" -m plain -b 128k -s 32M "$MNT/b"
+		timeout 60 "$TOOLS/ioclient" -m plain -b 128k -s 32M "$MNT/b"
 	echo "a unsafe dirty-max=16M" >"$WORK/rules"
-	timeout 20 "$MOUNT_CACHEFS" "$BACK" "$MNT" -o "remount,rules=$WORK/rules" &
+	timeout 60 "$MOUNT_CACHEFS" "$BACK" "$MNT" -o "remount,rules=$WORK/rules" &
 	REMOUNT=$!
-	sleep 0.5
+	soon more_dirty a $((2 * MAX))
 	stands a
 	is "$(dirty_bytes a)" -gt $((2 * MAX)) "rule: more is allowed by a larger limit, at once"
 	is "$(dirty_bytes a)" -le $((4 * MAX)) "rule: but not more than that"
 	succeeds "rule: and the writer waits again" running "$WRITER"
 	disk_thaw
 	ends "rule: the disk goes on"
-	succeeds "rule: the remount ends, which flushed the others" wait_end "$REMOUNT" 20
+	succeeds "rule: the remount ends, which flushed the others" wait_end "$REMOUNT" 60
 	succeeds "rule: unmounts, the daemon ends" umount_cachefs "$MNT"
 }
 
@@ -146,13 +150,13 @@ check_end() {
 	held a "SIGTERM"
 	pid=$(daemon_pid "$MNT")
 	kill -TERM "$pid"
-	sleep 0.5
+	soon not_mounted
 	disk_thaw
-	succeeds "SIGTERM: the daemon ends" wait_end "$pid" 30
+	succeeds "SIGTERM: the daemon ends" wait_end "$pid" 60
 	wait "$pid"
 	is $? -eq 0 "SIGTERM: without an error"
 	sed -i "/^$pid /d" "$WORK/daemons"
-	succeeds "SIGTERM: the writer ends, too" wait_end "$WRITER" 20
+	succeeds "SIGTERM: the writer ends, too" wait_end "$WRITER" 60
 	is "$(dirty_bytes a)" -eq 0 "SIGTERM: nothing is unflushed then"
 }
 
@@ -163,7 +167,7 @@ check_error() {
 	disk_fail write EIO
 	start a
 	ends "EIO"
-	fails "EIO: a flush reports it" "Input/output error" timeout 20 sync "$MNT/a"
+	fails "EIO: a flush reports it" "Input/output error" timeout 60 sync "$MNT/a"
 	disk_clear
 	umount_cachefs "$MNT" >"$WORK/umount.out" # the daemon says that data was lost
 	ok "EIO: unmounts"
@@ -178,7 +182,7 @@ check_direct() {
 	succeeds "none: writes go on" timeout 60 "$TOOLS/ioclient" -m plain -b 128k -s 32M "$MNT/a"
 	succeeds "none: unaligned ones, too" \
 		timeout 60 dd if=/dev/zero of="$MNT/a" bs=1000 count=100 conv=notrunc status=none
-	succeeds "none to unsafe" timeout 20 setfattr -n user.cachefs.cache.now -v unsafe "$MNT/a"
+	succeeds "none to unsafe" timeout 60 setfattr -n user.cachefs.cache.now -v unsafe "$MNT/a"
 	disk_freeze
 	start a
 	held a "none to unsafe"

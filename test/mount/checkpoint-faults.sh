@@ -14,13 +14,7 @@ need_tools ioclient modectl pagestat
 
 not_busy() { ! modectl rollback "$MNT" "$1" 2>&1 | grep -q 'errno 16'; }
 
-# age_below SECONDS FILE: it has a checkpoint of the last seconds.
-age_below() {
-	local age
-
-	age=$(modectl status "$MNT/$2" checkpoint_age) && [ "$age" -ge 0 ] && [ "$age" -le "$1" ]
-}
-
+has_checkpoint() { [ "$(modectl status "$MNT/$1" checkpoint_age)" -ge 0 ]; }
 no_checkpoint() { [ "$(modectl status "$MNT/$1" checkpoint_age)" -eq -1 ]; }
 write_4k() { head -c 4k /dev/urandom >&8; }
 
@@ -43,7 +37,7 @@ check_first() {
 	cp "$BACK/i" "$WORK/was"
 	must_mount "$BACK" "$MNT" cache=unsafe,checkpoint=3600
 	exec 8<>"$MNT/i"
-	succeeds "first open for writing: a checkpoint soon" within 10 age_below 3600 i
+	succeeds "first open for writing: a checkpoint soon" soon has_checkpoint i
 	write_4k
 	crash
 	must_mount "$BACK" "$MNT" cache=unsafe,checkpoint=3600
@@ -60,7 +54,7 @@ check_first() {
 	must_mount "$BACK" "$MNT" cache=writeback,checkpoint=3600
 	exec 8<>"$MNT/i"
 	modectl set "$MNT/i" unsafe >/dev/null
-	within 10 age_below 3600 i
+	soon has_checkpoint i
 	write_4k
 	crash
 	must_mount "$BACK" "$MNT" cache=writeback,after-crash=rollback
@@ -75,22 +69,21 @@ check_rollback_refused() {
 	must_mount "$BACK" "$MNT" cache=unsafe,checkpoint=1
 	exec 8<>"$MNT/i"
 	write_4k
-	within 10 age_below 3 i
+	soon has_checkpoint i
 	fails "open: EBUSY" 'errno 16' modectl rollback "$MNT" i
 	exec 8>&-
-	within 10 clean i
+	soon clean i
 	exec 8<"$MNT/i"
 	fails "open for reading: EBUSY" 'errno 16' modectl rollback "$MNT" i
 	exec 8>&-
-	sleep 0.3
+	soon is_closed i
 	ln "$MNT/i" "$MNT/other"
 	fails "hard links: EMLINK" 'errno 31' modectl rollback "$MNT" i
 	rm "$MNT/other"
-	sleep 0.3
 	fails "another user: EPERM" 'errno 1\)' setpriv --reuid 65534 --regid 65534 --clear-groups \
 		"$TOOLS/modectl" rollback "$MNT" i
 	: >"$MNT/none"
-	within 10 not_busy none # it is being flushed
+	soon not_busy none # it is being flushed
 	fails "no checkpoint: ENOENT" 'errno 2\)' modectl rollback "$MNT" none
 	fails "no file: ENOENT" 'errno 2\)' modectl rollback "$MNT" nothing
 	fails "a directory: EINVAL" 'errno 22' modectl rollback "$MNT" .cachefs
@@ -105,7 +98,7 @@ check_unlinked() {
 	new_image i 4
 	must_mount "$BACK" "$MNT" cache=unsafe,checkpoint=1
 	exec 8<>"$MNT/i"
-	within 10 age_below 5 i
+	soon has_checkpoint i
 	rm "$MNT/i"
 	for _ in 1 2 3 4 5 6; do write_4k && sleep 0.4; done
 	succeeds "unlinked: no error of it" not_logged 'no checkpoint could be taken'
@@ -119,7 +112,10 @@ check_unlinked() {
 
 not_logged() { ! logged "$@"; }
 
-# On the kernel path nobody asks us: who writes faster than we look has the error.
+room() { [ $(($(stat -f -c '%a * 50 >= %b' "$BACK"))) -eq 1 ]; }
+
+# On the kernel path nobody asks us: who writes faster than we look has the error. So there is a pause when less
+# than a fiftieth of the filesystem is left, which is when its checkpoints are given up.
 overwrite() {
 	local i
 
@@ -128,7 +124,8 @@ overwrite() {
 		return
 	fi
 	for ((i = 0; i < 60; i++)); do
-		timeout 20 "$TOOLS/ioclient" -m plain -b 64k -o ${i}M -s 1M -p 7 "$MNT/i" && sleep 0.02 || return 1
+		room || soon no_checkpoint i || return 1
+		timeout 60 "$TOOLS/ioclient" -m plain -b 64k -o ${i}M -s 1M -p 7 "$MNT/i" || return 1
 	done
 }
 
@@ -136,20 +133,21 @@ overwrite() {
 check_no_space() {
 	new_image i 60
 	new_log
-	must_mount "$BACK" "$MNT" "cache=unsafe,checkpoint=1,$1"
+	# the first open for writing has one; another would only come when there is space again
+	must_mount "$BACK" "$MNT" "cache=unsafe,checkpoint=3600,$1"
 	exec 8<>"$MNT/i"
-	within 10 age_below 5 i
+	soon has_checkpoint i
 	fallocate -l "$(($(stat -f -c '%a * %S' "$BACK") - 24 * 1048576))" "$BACK/fill"
-	sleep 1.2 # free space is looked at every second, while there is enough
 	succeeds "full, $1: overwriting 60 MiB goes on" overwrite "$1"
-	succeeds "full, $1: its checkpoints are given up" within 10 no_checkpoint i
+	succeeds "full, $1: its checkpoints are given up" soon no_checkpoint i
 	succeeds "full, $1: said" logged 'given up'
 	timeout 60 "$TOOLS/ioclient" -m plain -b 64k -s 60M -p 8 "$MNT/i" >/dev/null
 	succeeds "full, $1: every byte is there" timeout 60 "$TOOLS/ioclient" -m plain -b 64k -s 60M -p 8 -r "$MNT/i"
 	rm "$BACK/fill"
 	sync -f "$BACK"
 	write_4k
-	succeeds "full, $1: with space again it has one" within 15 age_below 3 i
+	timeout 60 "$MOUNT_CACHEFS" "$BACK" "$MNT" -o remount,checkpoint=1 || diag "no remount"
+	succeeds "full, $1: with space again it has one" soon has_checkpoint i
 	exec 8>&-
 	succeeds "full, $1: unmounts" umount_cachefs "$MNT"
 	rm "$BACK/i"
@@ -161,7 +159,7 @@ check_read_only() {
 	new_log
 	must_mount "$BACK" "$MNT" cache=unsafe,checkpoint=1
 	exec 8<>"$MNT/i"
-	within 10 age_below 5 i
+	soon has_checkpoint i
 	sleep 2.5
 	cp "$BACK/i" "$WORK/was"
 	# the filesystem dies under it; what is in its log is on the disk
@@ -190,8 +188,8 @@ check_kill() {
 	for ((k = 0; k < kills; k++)); do
 		must_mount "$BACK" "$MNT" cache=unsafe,checkpoint=1,after-crash=trust
 		exec 8<>"$MNT/i"
-		within 10 age_below 100 i || { bad=$((bad + 1)); diag "kill $k: no checkpoint"; }
-		timeout 20 "$TOOLS/ioclient" -m plain -b 4k -s 16M -p $k -n 4 "$MNT/i" >/dev/null 2>&1 &
+		soon has_checkpoint i || { bad=$((bad + 1)); diag "kill $k: no checkpoint"; }
+		timeout 60 "$TOOLS/ioclient" -m plain -b 4k -s 16M -p $k -n 4 "$MNT/i" >/dev/null 2>&1 &
 		sleep "1.$((RANDOM % 10))"
 		kill_cachefs "$MNT"
 		exec 8>&-

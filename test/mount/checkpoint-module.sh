@@ -66,14 +66,17 @@ test_taking() {
 
 # 3 checks: a writer at full speed, buffered, and many checkpoints.
 test_prefix() {
-	local type=$1 i writer ok=0 last=0 now moved=0
+	local type=$1 i writer taken ok=0 last=0 now moved=0 then
 
 	truncate -s 32M "$BACK/numbers"
+	then=$(stat -c %y "$BACK/numbers")
 	"$CKPT" write "$BACK/numbers" 9>&- &
 	writer=$!
 	for ((i = 0; i < 12; i++)); do
-		sleep 0.1
-		"$CKPT" take "$BACK" numbers >>"$WORK/prefix.log" 2>&1 &&
+		soon written_since "$then"
+		"$CKPT" take "$BACK" numbers >>"$WORK/prefix.log" 2>&1 && taken=0 || taken=1
+		then=$(stat -c %y "$BACK/numbers")
+		[ $taken -eq 0 ] &&
 			now=$("$CKPT" verify "$(checkpoint numbers 0)" 2>>"$WORK/prefix.log") || continue
 		ok=$((ok + 1))
 		[ "$now" -le "$last" ] || moved=$((moved + 1))
@@ -88,6 +91,9 @@ test_prefix() {
 	rm "$BACK/numbers"
 	"$CKPT" collect "$BACK"
 }
+
+# A writer may rest for a while.
+written_since() { [ "$(stat -c %y "$BACK/numbers")" != "$1" ]; }
 
 # 3 checks: the same in ranges, the writer behind the gate.
 test_ranges() {
@@ -268,7 +274,7 @@ test_full_and_read_only() {
 
 # Until not one more byte of data or name fits.
 fill() {
-	local i size
+	local i size target
 
 	mkdir "$1/fill"
 	for size in 64M 1M 64K 4K; do
@@ -278,7 +284,8 @@ fill() {
 	done
 	sync -f "$1"
 	for ((i = 0; i < 60000; i++)); do
-		ln -s "$(printf '%0900d' $i)" "$1/fill/s$i" 2>/dev/null || break
+		printf -v target '%0900d' $i
+		ln -s "$target" "$1/fill/s$i" 2>/dev/null || break
 	done
 	sync -f "$1"
 }

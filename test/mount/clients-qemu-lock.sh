@@ -11,19 +11,12 @@ mkfifo "$WORK/commands"
 
 # Start a writer that holds the image open until its commands end; wait until it has opened it.
 start_writer() {
-	local i
-
 	: >"$WORK/writer.out"
 	qemu-io -f qcow2 "$MNT/a.qcow2" <"$WORK/commands" >"$WORK/writer.out" 2>&1 9>&- &
 	writer=$!
 	exec 9>"$WORK/commands"
 	echo "write -P 1 0 4k" >&9
-	for ((i = 0; i < 200; i++)); do
-		grep -q "wrote 4096" "$WORK/writer.out" && return 0
-		running "$writer" || return 1
-		sleep 0.05
-	done
-	return 1
+	soon grep -q "wrote 4096" "$WORK/writer.out"
 }
 
 locking() {

@@ -14,7 +14,7 @@ writer() {
 	local i
 
 	{
-		echo ".timeout 20000"
+		echo ".timeout 200000"
 		for ((i = 0; i < TRANSACTIONS; i++)); do
 			echo "INSERT INTO t VALUES($(($2 + i)), randomblob(700));"
 		done

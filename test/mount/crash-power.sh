@@ -195,6 +195,13 @@ one_round() {
 	rm -f "$WORK/cut.img"
 }
 
+# The latest checkpoint is younger than the database.
+has_guest() {
+	local age
+
+	age=$(modectl status "$MNT/image" checkpoint_age) && [ "$age" -ge 0 ] && [ $((age + 2)) -le $((SECONDS - started)) ]
+}
+
 trap end EXIT
 plan $((5 + (ROUNDS >= 20)))
 load= MNT=$WORK/mnt MNT2=$WORK/mnt2 BACK=$WORK/fs AFTER=$WORK/after
@@ -207,7 +214,8 @@ mount -o noatime "$DISK_LOOP" "$BACK" || bail_out "mount"
 # dirty-limit: write-back between the checkpoints, which a trusted image pays for
 must_mount "$BACK" "$MNT" "cache=unsafe,checkpoint=$SECONDS_BETWEEN,dirty-limit=256K"
 start_guest
-sleep 3
+started=$SECONDS
+soon has_guest || bail_out "no checkpoint has the guest"
 rolled=0 harmed=0 oldest=0
 for ((round = 1; round <= ROUNDS; round++)); do
 	one_round

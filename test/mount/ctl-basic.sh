@@ -87,11 +87,17 @@ check_names() {
 	code 2 "any bytes: one line of error" 'new\\x0aline' "$CTL" flush "$MNT/$name/x"
 }
 
-# 3 checks; in a mount namespace without our mounts
-check_none() {
-	local hide='awk "\$9 == \"fuse.cachefs\" || \$8 == \"fuse.cachefs\" { print \$5 }" /proc/self/mountinfo |
-		while read -r m; do umount --internal-only -l "$m"; done'
+# hide MNT: for a mount namespace without mounts of cachefs but this, also of tests beside this one.
+hide() {
+	echo 'awk "\$9 == \"fuse.cachefs\" || \$8 == \"fuse.cachefs\" { print \$5 }" /proc/self/mountinfo |
+		while read -r m; do [ "$m" = "'"$1"'" ] || umount --internal-only -l "$m"; done'
+}
 
+# 3 checks
+check_none() {
+	local hide
+
+	hide=$(hide "")
 	code 0 "status without mounts" '^no cachefs mounts$' \
 		unshare --mount --propagation private bash -c "$hide; \"$CTL\" status"
 	code 0 "the same as JSON" '"mounts": \[\]' \
@@ -113,7 +119,8 @@ echo data >"$MNT/dir/inner"
 check_elsewhere
 check_names
 check_none
-code 0 "status shows the mount" "^$MNT +$BACK +cache=unsafe" "$CTL" status
+code 0 "status shows the mount" "^$MNT +$BACK +cache=unsafe" \
+	unshare --mount --propagation private bash -c "$(hide "$MNT"); \"$CTL\" status"
 code 2 "a directory has nothing to flush" 'not the root of its mount: give the mount point' \
 	"$CTL" flush "$MNT/dir"
 succeeds "unmounts, the daemon ends" umount_cachefs "$MNT"

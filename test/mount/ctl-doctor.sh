@@ -31,8 +31,23 @@ end() {
 
 # warned FILE WANT TEXT: names of the warnings about it, sorted, and the mode that results. 1 check
 warned() {
-	is "$("$CTL" doctor --json "$1" |
-		jq -r '.files[0] | ([.warnings[].warning] | sort | join(" ")) + " -> " + .effective')" = "$2" "$3"
+	is "$(warnings "$1")" = "$2" "$3"
+}
+
+warnings() {
+	"$CTL" doctor --json "$1" |
+		jq -r '.files[0] | ([.warnings[].warning] | sort | join(" ")) + " -> " + .effective'
+}
+
+# soon_warned FILE WANT TEXT: of a client in the background, which needs its time. 1 check
+soon_warned() {
+	soon warns "$1" "$2"
+	is "$seen" = "$2" "$3"
+}
+
+warns() {
+	seen=$(warnings "$1")
+	[ "$seen" = "$2" ]
 }
 
 mode() {
@@ -78,11 +93,14 @@ check_synchronous() {
 		return
 	fi
 	fio --name=sync --filename="$MNT/g" --rw=write --bs=4k --size=1M --sync=1 --ioengine=psync --time_based \
-		--runtime=6 --allow_file_create=0 >"$WORK/fio.log" 2>&1 &
-	sleep 1
-	is "$("$CTL" doctor --json "$MNT/g" | jq -r '.files[0].effective')" = writethrough \
-		"a client that opens with O_SYNC makes writethrough of writeback"
+		--runtime=600 --thread --allow_file_create=0 >"$WORK/fio.log" 2>&1 &
+	succeeds "a client that opens with O_SYNC makes writethrough of writeback" soon effective "$MNT/g" writethrough
+	kill $!
 	wait $!
+}
+
+effective() {
+	[ "$("$CTL" doctor --json "$1" | jq -r '.files[0].effective')" = "$2" ]
 }
 
 # 2 checks
@@ -92,11 +110,11 @@ check_aio() {
 		return
 	fi
 	fio --name=aio --filename="$MNT/f" --rw=randread --bs=4k --size=1M --direct=1 --ioengine=libaio --iodepth=4 \
-		--time_based --runtime=8 --thread=0 --allow_file_create=0 >"$WORK/fio.log" 2>&1 &
-	sleep 1
-	warned "$MNT/f" "aio-cached direct-cached -> writeback" "a client with Linux AIO under a cached mode"
+		--time_based --runtime=600 --thread=0 --allow_file_create=0 >"$WORK/fio.log" 2>&1 &
+	soon_warned "$MNT/f" "aio-cached direct-cached -> writeback" "a client with Linux AIO under a cached mode"
 	mode none
 	warned "$MNT/f" " -> none" "and under a direct one"
+	kill $!
 	wait $!
 	mode writeback
 }
@@ -113,20 +131,20 @@ check_rates() {
 		(while [ -e "$WORK/go" ]; do dd if=/dev/zero bs=4k count=1 conv=notrunc,fsync status=none >&7; done) &
 		flushers[i]=$!
 	done
-	sleep 1
-	warned "$MNT/f" "flush-rate -> writeback" "a device that is busy with flushes"
+	soon_warned "$MNT/f" "flush-rate -> writeback" "a device that is busy with flushes"
 	rm "$WORK/go"
 	wait "${flushers[@]}"
 	disk_clear
 	mode unsafe
 	touch "$WORK/go"
-	(for ((i = 0; i < 120; i++)); do
+	# around in the file, so that there is always more to make dirty
+	(for ((i = 0; ; i++)); do
 		[ -e "$WORK/go" ] || break
-		dd if=/dev/zero bs=256k count=1 seek=$i conv=notrunc status=none >&7
+		[ $((i % 128)) -ne 127 ] || "$CTL" flush "$MNT/f"
+		dd if=/dev/zero bs=256k count=1 seek=$((i % 128)) conv=notrunc status=none >&7
 		sleep 0.05
 	done) &
-	sleep 0.3
-	warned "$MNT/f" "dirty-grows -> unsafe" "more and more is dirty"
+	soon_warned "$MNT/f" "dirty-grows -> unsafe" "more and more is dirty"
 	rm "$WORK/go"
 	wait $!
 	exec 7>&-

@@ -70,7 +70,7 @@ prepare() {
 	exec 7<>"$MNT/vm/img" 8<>"$MNT/vm/linked"
 	echo good >&7
 	echo good >&8
-	within 30 has_checkpoint "$MNT/vm/img" && within 30 has_checkpoint "$MNT/vm/linked" ||
+	soon has_checkpoint "$MNT/vm/img" && soon has_checkpoint "$MNT/vm/linked" ||
 		bail_out "no checkpoint is taken"
 	"$MOUNT_CACHEFS" "$BACK" "$MNT" -o remount,checkpoint=0 || bail_out "no remount"
 	echo harmed >&7

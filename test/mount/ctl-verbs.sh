@@ -28,6 +28,11 @@ field() {
 	"$CTL" status --json "$2" | jq -r "$1"
 }
 
+# As the report has it, which opens no file.
+opens_are() {
+	[ "$(jq -r ".files[] | select(.path == \"$1\") | .opens" "$MNT/.cachefs/status.json")" = "$2" ]
+}
+
 write() {
 	dd if=/dev/zero bs=64k count=16 conv=notrunc status=none >&7
 }
@@ -45,10 +50,12 @@ check_flush_and_status() {
 	is "$(field .flushes_dropped "$MNT/a")" -eq 1 "and the flush that was dropped"
 	is "$(field '.clients[0].opened_by_pid' "$MNT/a")" -eq $$ "and who has it open"
 	is "$(field '.clients[0].flags' "$MNT/a")" = O_RDWR "and how"
+	soon opens_are a 1
 	# our own open is counted in opens_total
 	filter='del(.path, .opens_total, .clients[].comm)'
 	is "$("$CTL" status --json "$MNT" | jq -cS ".files[] | select(.path == \"a\") | $filter")" = \
 		"$("$CTL" status --json "$MNT/a" | jq -cS "$filter")" "it is what the report has, field for field"
+	soon opens_are a 1
 	status_of 0 "table" "$CTL" status "$MNT"
 	is "$(awk '$1 == "a" { print $2, $3, $4, $7, $8 }' <<<"$output")" = "unsafe mount 1 1.0 MiB" \
 		"the table has it in a line"
@@ -89,14 +96,16 @@ check_mode() {
 check_handoff() {
 	"$TOOLS/ioclient" -m plain -s 1M "$MNT/a" >/dev/null
 	is "$(dirty "$BACK/a")" -gt 0 "before: dirty"
+	soon is_closed a
 	status_of 0 "handoff" "$CTL" handoff "$MNT/a"
 	is "$output" = "$MNT/a: flushed; nothing cached" "says so"
 	is "$(cached "$BACK/a"):$(dirty "$BACK/a")" = 0:0 "and it is so"
 	# a program that runs is mapped
 	cp "$(command -v sleep)" "$MNT/program"
 	"$CTL" handoff "$MNT/program" >/dev/null
-	"$BACK/program" 60 &
-	sleep 0.3
+	soon is_closed program # or the text is busy
+	"$BACK/program" 600 &
+	soon sleeps $! "$BACK/program"
 	status_of 3 "handoff of what is mapped" "$CTL" handoff "$MNT/program" "$MNT/a"
 	is "$(grep -c 'program: flushed, but left: .* KiB cached' <<<"$output")" -eq 1 "says what is left"
 	is "$(grep -c 'mapped or locked in memory' <<<"$output")" -eq 1 "and why"
@@ -144,6 +153,8 @@ check_rights() {
 	done
 }
 
+settled() { [[ $("$CTL" mode "$MNT/a") != *pending* ]]; }
+
 # On the kernel path an open file cannot follow into a direct mode. 6 checks
 check_pending() {
 	umount_cachefs "$MNT"
@@ -161,10 +172,7 @@ check_pending() {
 	exec 6<>"$MNT/another" # which has the mount's mode
 	status_of 3 "a mount's mode is refused" "$CTL" mode "$MNT" none
 	exec 7>&- 6>&-
-	for ((i = 0; i < 50; i++)); do # a close is answered before what follows from it is done
-		[[ $("$CTL" mode "$MNT/a") == *pending* ]] || break
-		sleep 0.1
-	done
+	soon settled # a close is answered before what follows from it is done
 	is "$("$CTL" mode "$MNT/a")" = "none (runtime)" "it comes when the file is closed"
 }
 

@@ -56,7 +56,7 @@ check_enospc_below() {
 	disk_clear
 	fails "ENOSPC below: fsync fails on" 'No space left on device' timeout 30 sync "$MNT/bad"
 	exec 9>&-
-	sleep 0.2
+	soon is_closed bad
 	succeeds "ENOSPC below: opened again, fsync works" timeout 30 \
 		"$TOOLS/ioclient" -m plain -s 256k -F fsync "$MNT/bad"
 	succeeds "ENOSPC below: the daemon lives" running "$(daemon_pid "$MNT")"
@@ -79,7 +79,7 @@ check_first_error() {
 		succeeds "$1: the write and a dropped flush succeed" write_4k conv=notrunc,fsync
 		# the kernel writes the page back whenever it likes; here now, as somebody else's
 		sync "$BACK/bad" 2>/dev/null
-		within 5 clean "$BACK/bad"
+		soon clean "$BACK/bad"
 		fails "$1: the next flush after a failed write-back fails" \
 			'Input/output error' fsync_9
 		;;
@@ -103,7 +103,7 @@ check() {
 	succeeds "$mode: another file is not concerned" timeout 30 \
 		"$TOOLS/ioclient" -m plain -s 256k -F fsync "$MNT/good"
 	exec 9>&-
-	sleep 0.2 # RELEASE comes after close
+	soon is_closed bad
 	succeeds "$mode: closed by all and opened again, fsync works" timeout 30 \
 		"$TOOLS/ioclient" -m plain -s 256k -F fsync "$MNT/bad"
 	succeeds "$mode: and the bytes are there" timeout 30 \

@@ -25,6 +25,10 @@ fill() {
 	timeout 60 "$TOOLS/ioclient" -m plain -b $BLOCK -s 1G "$1" 2>&1
 }
 
+has_space() {
+	[ "$(stat -f -c %a "$BACK")" -ge $((8 * 256)) ]
+}
+
 whole_blocks() {
 	echo $(($(stat -c %s "$1") / BLOCK * BLOCK))
 }
@@ -52,10 +56,7 @@ check() {
 	cp "$MNT/full" "$WORK/kept"
 	rm "$MNT/full"
 	# its blocks are free once the kernel has forgotten the inode, a moment after the reply
-	for ((i = 0; i < 50; i++)); do
-		[ "$(stat -f -c %a "$BACK")" -lt $((8 * 256)) ] || break
-		sleep 0.1
-	done
+	soon has_space
 	succeeds "$text: after removing it, writes and their fsync work" timeout 60 \
 		"$TOOLS/ioclient" -m plain -b $BLOCK -s 4M -F fsync "$MNT/again"
 	succeeds "$text: unmounts, the daemon ends" umount_cachefs "$MNT"

@@ -11,7 +11,7 @@ need_fuse
 need_tools ioclient pagestat
 need_disk
 
-LIMIT=5 # seconds for what takes milliseconds
+LIMIT=60 # seconds for what takes milliseconds; what waits for the disk takes for ever
 
 # A request waits at the frozen disk: the flush is really stuck.
 stuck() {
@@ -51,7 +51,7 @@ check() {
 		dd if=/dev/null conv=notrunc,fsync status=none >&8 &
 		pids+=($!)
 	done
-	succeeds "$text: a flush waits for the frozen disk" within 5 stuck
+	succeeds "$text: a flush waits for the frozen disk" soon stuck
 	check_alive "$text"
 	for i in "${pids[@]}"; do
 		running "$i" || failed=$((failed + 1))
@@ -60,7 +60,7 @@ check() {
 	disk_thaw
 	failed=0
 	for i in "${pids[@]}"; do
-		wait_end "$i" 20 && wait "$i" || failed=$((failed + 1))
+		wait_end "$i" 60 && wait "$i" || failed=$((failed + 1))
 	done
 	is $failed -eq 0 "$text: all flushes return when the disk goes on"
 	exec 8>&-
@@ -84,12 +84,12 @@ check_many_files() {
 		sync "$MNT/dir/f$i" &
 		pids+=($!)
 	done
-	succeeds "$text: flushes wait for the frozen disk" within 5 stuck
+	succeeds "$text: flushes wait for the frozen disk" soon stuck
 	sleep 0.3
 	check_alive "$text"
 	disk_thaw
 	for i in "${pids[@]}"; do
-		wait_end "$i" 20
+		wait_end "$i" 60
 	done
 	succeeds "$text: unmounts, the daemon ends" umount_cachefs "$MNT"
 }

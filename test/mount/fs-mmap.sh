@@ -20,9 +20,9 @@ executed() {
 	is "$("$MNT/script")" = other "$1: a script runs as it was changed"
 	cp "$(type -P sleep)" "$MNT/program"
 	succeeds "$1: a program runs" "$MNT/program" 0
-	"$MNT/program" 30 &
+	"$MNT/program" 600 &
 	pid=$!
-	sleep 0.2
+	soon sleeps "$pid" "$MNT/program"
 	fails "$1: a program that runs cannot be written" "Text file busy" \
 		sh -c "echo >>'$MNT/program'"
 	kill "$pid"

@@ -36,16 +36,14 @@ forget() {
 	echo 2 >/proc/sys/vm/drop_caches
 }
 
-# settled FUNCTION LIMIT: its value once at most LIMIT, or after some seconds.
+# settled FUNCTION LIMIT: its value once at most LIMIT, or at last.
 settled() {
-	local i
-
-	for ((i = 0; i < 100; i++)); do
-		[ "$("$1")" -gt "$2" ] || break
-		forget
-		sleep 0.1
-	done
+	soon at_most "$@"
 	"$1"
+}
+
+at_most() {
+	[ "$("$1")" -le "$2" ] || { forget; return 1; }
 }
 
 look_at_all() {

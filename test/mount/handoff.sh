@@ -32,6 +32,7 @@ check_mode() {
 	exec 9<>"$MNT/f"
 	dd if=/dev/urandom bs=4k count=16 conv=notrunc,fdatasync status=none >&9
 	cat "$MNT/f" >"$WORK/want"
+	soon opens_are 1
 	before=$(flushes "$LOOP")
 	is "$(handoff f)" = "$NOTHING opens=1 writers=1" "$PATHS, $1: an open file"
 	is "$(dirty "$BACK/f") $(cached "$BACK/f") $(($(flushes "$LOOP") > before))" = "0 0 1" \

@@ -41,6 +41,7 @@ used() {
 	for client in $CLIENTS; do
 		"$TOOLS/ioclient" -m plain -s 64k -F fsync "$MNT/f.$client" || return 1
 	done
+	soon all_closed # for what is open now cannot follow
 }
 
 make_fs ext4 64M

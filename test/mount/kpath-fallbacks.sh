@@ -53,7 +53,7 @@ overlay() {
 
 # A mount by a user, in front so that its log can be read. 6 checks
 check_user() {
-	local pid i
+	local pid
 
 	mknod -m 666 "$WORK/fuse" c 10 229 && mount --bind "$WORK/fuse" /dev/fuse
 	echo /dev/fuse >>"$WORK/mounts"
@@ -67,10 +67,7 @@ check_user() {
 	pid=$!
 	echo "$MNT" >>"$WORK/mounts"
 	echo "$pid $MNT" >>"$WORK/daemons"
-	for ((i = 0; i < 100; i++)); do
-		! fuse_mounted "$MNT" || break
-		sleep 0.05
-	done
+	soon fuse_mounted "$MNT"
 	succeeds "user: the log says why, once" reason 'needs root'
 	for c in mix append; do
 		succeeds "user: $c" timeout 60 "${NOBODY[@]}" "$WORK/kpath" $c "$MNT/$c"
@@ -79,7 +76,7 @@ check_user() {
 		"user: the reports are his"
 	succeeds "user: he reads them" timeout 30 "${NOBODY[@]}" tail -n 1 "$MNT/.cachefs/metrics"
 	"${NOBODY[@]}" fusermount3 -u "$MNT"
-	succeeds "user: unmounts, the daemon ends" wait_end "$pid" 30
+	succeeds "user: unmounts, the daemon ends" wait_end "$pid" 60
 }
 
 plan $((4 * 12 + 6))

@@ -22,7 +22,7 @@ free_kib() {
 
 # Eventually; the kernel forgets an inode a little after its last close.
 space_is_back() {
-	within 5 enough "$1" || { echo "free: $(free_kib) KiB, before: $1 KiB"; return 1; }
+	soon enough "$1" || { echo "free: $(free_kib) KiB, before: $1 KiB"; return 1; }
 }
 enough() { [ "$(free_kib)" -ge "$1" ]; }
 

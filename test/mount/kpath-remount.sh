@@ -75,6 +75,7 @@ succeeds "remount to writeback: it is taken away" remount cache=writeback
 is "$(lsattr "$BACK/f" | cut -c1-8 | tr -d -c S)" = "" "the backing file has no attribute"
 succeeds "the writer ran all the time, and wrote what it should" stop_writer
 exec 9>&-
+soon all_closed
 succeeds "remount to none after the close" remount cache=none
 exec 9<>"$MNT/f"
 "$TOOLS/ioclient" -m plain -b 4k -s 64k "$MNT/f" >/dev/null
@@ -83,6 +84,7 @@ succeeds "remount to writeback: files that are open stay with the daemon" remoun
 is "$(flushed_writes)" -eq $N "writeback: flushes of the device"
 succeeds "so that a remount to none is possible" remount cache=none
 exec 9>&-
+soon all_closed
 succeeds "remount to writeback with no file open" remount cache=writeback
 is "$(who 2>&1)" = "$(on_kernel_path writeback)" "new opens are on the kernel path again"
 succeeds "unmounts, the daemon ends" umount_cachefs "$MNT"

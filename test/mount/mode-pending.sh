@@ -86,7 +86,7 @@ pair() {
 	exec 9>&-
 	soon opens_are 0
 	soon settled
-	is "$(soon clean f && echo flushed) $(modectl show "$MNT/f") $(acts_open)" = "flushed $2 runtime $2" \
+	is "$(written_back clean f && echo flushed) $(modectl show "$MNT/f") $(acts_open)" = "flushed $2 runtime $2" \
 		"$name: the new one after the close"
 }
 
@@ -109,6 +109,7 @@ shows() { [ "$(modectl show "$MNT/f")" = "$1" ]; }
 # What asks and does not need an answer: stored modes, rules, renames. 14 checks
 check_pending_causes() {
 	has f writeback mount "to begin with"
+	soon opens_are 0
 	exec 9<>"$MNT/f"
 	succeeds "a stored mode that an open file cannot follow into" set_stored f none
 	is "$(now f), $(modectl show "$MNT/f"), $(acts_9)" = \
@@ -139,6 +140,7 @@ check_pending_causes() {
 check_mixed() {
 	local reader
 
+	soon opens_are 0
 	exec 9<>"$MNT/f"
 	timeout 100 "$TOOLS/ioclient" -m odirect -b 4k -s 16k -n 100000000 "$MNT/f" \
 		>"$WORK/mixed.out" 2>&1 9>&- &
@@ -184,6 +186,7 @@ check_own_handle() {
 		timeout 60 "$top_builddir/cachefsctl" mode "$MNT/f" none
 	has f none runtime "in force"
 	unset_now f
+	soon opens_are 0
 	exec 9<"$MNT/f"
 	fails "a reader on the kernel path hinders it" 'busy' set_now f none
 	exec 9<&-

@@ -136,13 +136,14 @@ check_renames() {
 	mv "$MNT/unsafe/deep/f" "$MNT/moved"
 	is "$(now moved)" = writeback "renamed out of it while open"
 	is "$(sync_9)" -ge 1 "the flush after it is honoured"
-	succeeds "what was written before is flushed" soon clean moved
+	succeeds "what was written before is flushed" written_back clean moved
+	settle
 	mv "$MNT/moved" "$MNT/unsafe/moved"
 	write_9
 	is "$(now unsafe/moved) $(sync_9)" = "unsafe 0" "renamed back: dropped again"
 	mv "$MNT/unsafe" "$MNT/safe"
 	is "$(now safe/moved) $(now safe/deep/g)" = "writeback writeback" "the directory is renamed"
-	succeeds "what was written before is flushed" soon clean safe/moved
+	succeeds "what was written before is flushed" written_back clean safe/moved
 	write_9
 	is "$(sync_9)" -ge 1 "and flushes are honoured"
 	mkdir "$MNT/unsafe"
@@ -191,7 +192,7 @@ synced() {
 
 # Names of files under writethrough are durable on a writeback mount. 8 checks
 check_names() {
-	sync -f "$BACK"
+	settle
 	is "$(synced touch "$MNT/name")" -eq 0 "a file of mode writeback is made: no flush"
 	is "$(synced mv "$MNT/name" "$MNT/name2")" -eq 0 "renamed: no flush"
 	is "$(synced rm "$MNT/name2")" -eq 0 "removed: no flush"

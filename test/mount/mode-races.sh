@@ -68,7 +68,7 @@ end_while_pending() {
 	exec 8<>"$MNT/f"
 	modectl set -k "$MNT/f" none || return 1
 	kill -TERM "$pid"
-	wait_end "$pid" 30 || return 1
+	wait_end "$pid" 60 || return 1
 	exec 8>&-
 	sed -i "/^$pid /d" "$WORK/daemons"
 	wait "$pid" || { echo "the daemon ended with status $?"; return 1; }
@@ -82,6 +82,7 @@ test_like() { [[ $1 == $2 ]]; }
 check_renamed() {
 	must_mount "$BACK" "$MNT" "cache=writeback,kernel-path=never,rule=*.raw=unsafe"
 	dd if=/dev/zero of="$MNT/x.raw" bs=1M count=4 conv=fsync status=none
+	soon is_closed x.raw
 	mv "$MNT/x.raw" "$MNT/x.img"
 	is "$(now x.img), $(($(dirty "$BACK/x.img") > 0))" = "writeback, 1" "a rename flushes no closed file"
 	set_now x.img writeback
@@ -101,13 +102,13 @@ check_renamed
 
 must_mount "$BACK" "$MNT" "cache=writeback,kernel-path=auto,rule=*.wt=writethrough"
 succeeds "modes of 40 files without a name" nameless
-succeeds "are forgotten with them: none is kept" within 5 none_deleted "$(daemon_pid "$MNT")"
+succeeds "are forgotten with them: none is kept" soon none_deleted "$(daemon_pid "$MNT")"
 is "$(first_name)" = "writeback
 writethrough" "a file that is open and gets its first name has the mode of its rule"
 forget
 is "$(now linked.wt)" = unsafe "one that was set then stays with the name"
 rm "$MNT/linked.wt"
-succeeds "and goes with it" within 5 none_deleted "$(daemon_pid "$MNT")"
+succeeds "and goes with it" soon none_deleted "$(daemon_pid "$MNT")"
 succeeds "SIGTERM while a mode waits for a handle: an orderly end" end_while_pending
 like="* pending none runtime"
 ! grep -q 'kernel path: not used' "$WORK/mnt.log" || like="none runtime" # every handle follows

@@ -31,7 +31,7 @@ check_bad_at_mount() {
 	local status
 
 	printf '# first\n*.img none\n*.iso writback\n' >"$RULES"
-	output=$(timeout 20 "$MOUNT_CACHEFS" "$BACK" "$MNT" -o "rules=$RULES" 2>&1 </dev/null)
+	output=$(timeout 60 "$MOUNT_CACHEFS" "$BACK" "$MNT" -o "rules=$RULES" 2>&1 </dev/null)
 	status=$?
 	is $status -eq 1 "a bad file: exit status 1"
 	is "$(wc -l <<<"$output")" -eq 1 "one line"
@@ -52,10 +52,16 @@ check_order() {
 	is "$(status_of .rules)" -eq 6 "status.json: how many there are"
 }
 
+opens_are() {
+	[ "$(status_of '[.files[] | "\(.path) \(.opens)"] | sort | join(", ")')" = "$1" ]
+}
+
 # Files open (9: b, 8: a.img) and closed. 16 checks
 check_reload() {
+	soon all_closed
 	exec 9<>"$MNT/b" 8<>"$MNT/a.img"
 	dd if=/dev/urandom of="$MNT/dir/b" bs=4k count=16 conv=notrunc status=none
+	soon opens_are "a.img 1, b 1"
 	is "$(dirty "$BACK/dir/b")" -eq 16 "a closed file of mode unsafe is dirty"
 	is "$(status_of '[.files[] | "\(.path) \(.mode) \(.origin)"] | sort | join(", ")')" = \
 		"a.img none rule, b writeback rule" "status.json: mode and origin of open files"
@@ -71,6 +77,7 @@ check_reload() {
 	has b directsync rule "an open file acts so"
 	has a.img unsafe mount "and one that no rule matches"
 	dd if=/dev/urandom of="$MNT/dir/b" bs=4k count=16 conv=notrunc,fsync status=none
+	soon opens_are "a.img 1, b 1"
 	is "$(dirty "$BACK/dir/b")" -eq 16 "the closed file is still unsafe, by the mount"
 	printf 'dir/b writeback\n** unsafe\n' >"$RULES"
 	succeeds "reload again" reload

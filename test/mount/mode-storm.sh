@@ -45,6 +45,7 @@ check() {
 	rm "$WORK/stop"
 	is "$(cat "$WORK/disturb.out")" = "" "$1: nor did those beside it fail"
 	succeeds "$1: the daemon lives" running "$(daemon_pid "$MNT")"
+	soon all_closed
 	for mode in $MODES; do
 		set_now a "$mode"
 		[ "$mode $mode" = "$(now a) $(acts_as a)" ] || diag "$mode: $(now a) $(acts_as a)"

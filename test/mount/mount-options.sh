@@ -23,7 +23,7 @@ refused() {
 	local want=$1 pattern=$2 status
 
 	shift 2
-	output=$(timeout 20 "${AS[@]}" "$PROGRAM" "$@" 2>&1 </dev/null)
+	output=$(timeout 60 "${AS[@]}" "$PROGRAM" "$@" 2>&1 </dev/null)
 	status=$?
 	if [ $status -eq "$want" ] && [ "$(wc -l <<<"$output")" -eq 1 ] &&
 		grep -Eq "$pattern" <<<"$output" && nothing_left; then
@@ -69,7 +69,7 @@ no_mount() {
 	local text=$1
 
 	shift
-	output=$(timeout 20 "$PROGRAM" "$@" 2>&1 </dev/null)
+	output=$(timeout 60 "$PROGRAM" "$@" 2>&1 </dev/null)
 	is "$?:$(nothing_left && echo none)" = 0:none "$text"
 }
 
@@ -101,14 +101,7 @@ as_user() {
 }
 
 user_unmounted() {
-	local i
-
-	as_user fusermount3 -u "$MNT" || return 1
-	for ((i = 0; i < 200; i++)); do
-		nothing_left && return 0
-		sleep 0.05
-	done
-	return 1
+	as_user fusermount3 -u "$MNT" && soon nothing_left
 }
 
 # 8 checks
@@ -123,10 +116,10 @@ check_user() {
 	refused 32 "$MNT.*(permission|Permission|not permitted|write access)" "$SRC" "$MNT"
 	chown $USER_ID "$MNT"
 	fails "what root keeps beside the files a user cannot know" "$SRC: its .cachefs belongs to another user" \
-		as_user timeout 20 "$PROGRAM" "$SRC" "$MNT" -o "cache=unsafe"
+		as_user timeout 60 "$PROGRAM" "$SRC" "$MNT" -o "cache=unsafe"
 	rm -rf "$SRC/.cachefs"
 	succeeds "a user mounts on a directory of its own" \
-		as_user timeout 20 "$PROGRAM" "$SRC" "$MNT" -o "cache=unsafe"
+		as_user timeout 60 "$PROGRAM" "$SRC" "$MNT" -o "cache=unsafe"
 	succeeds "it writes and reads" as_user bash -c 'echo user >"$1/u" && grep -q user "$1/u"' - "$MNT"
 	is "$(cat "$SRC/u")" = user "the backing has it"
 	is "$(stat -c %u "$SRC/u")" -eq $USER_ID "owned by the user"

@@ -46,7 +46,7 @@ term() {
 	must_mount "$BACK" "$MNT" "$1"
 	pid=$(daemon_pid "$MNT")
 	timeout 60 "$TOOLS/races" term "$MNT" "$pid"
-	wait_end "$pid" 30 || return 1
+	wait_end "$pid" 60 || return 1
 	sed -i "/^$pid /d" "$WORK/daemons"
 	wait "$pid" || { echo "the daemon ended with status $?"; return 1; }
 	untouched || return 1

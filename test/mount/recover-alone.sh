@@ -14,12 +14,13 @@ need_tools beat
 KILLS=30
 [ "${CACHEFS_LONG:-0}" != 1 ] || KILLS=200
 LIMIT=10 # seconds for what takes milliseconds
-client=
+client= load=
 
 end() {
 	local status=$?
 
-	[ -z "$client" ] || kill "$client" 2>/dev/null
+	# shellcheck disable=SC2086
+	[ -z "$client$load" ] || kill $client $load 2>/dev/null
 	(exit $status)
 	cleanup
 }
@@ -43,8 +44,15 @@ kill_and_look() {
 }
 
 stop() {
-	kill "$client" 2>/dev/null
+	local status
+
+	kill "$client"
 	wait "$client"
+	status=$?
+	# shellcheck disable=SC2086
+	kill $load && wait $load
+	client= load=
+	return $status
 }
 
 # check MODE ENGINE OPTIONS: 4 checks
@@ -57,10 +65,14 @@ check() {
 	# shellcheck disable=SC2086
 	"$TOOLS/beat" -r $3 -s 3000 -a "$WORK/acked" -l 200 "$MNT/beat" >"$WORK/beat.out" 2>&1 9>&- &
 	client=$!
+	# the processors are busy, so what a kill leaves to be done later is not done at once
+	"$TOOLS/beat" -s 3000 "$BACK/load" >"$WORK/load.out" 9>&- &
+	load=$!
+	"$TOOLS/beat" -s 3000 "$BACK/load" >"$WORK/load.out" 9>&- &
+	load="$load $!"
 	succeeds "$name: a client works" within 10 begun
 	succeeds "$name: it goes on by itself after each of $KILLS kills" kill_and_look
 	succeeds "$name: no error for it" stop
-	client=
 	diag "$(tail -n 1 "$WORK/beat.out")"
 	succeeds "$name: unmounts, the supervisor ends" umount_cachefs "$MNT"
 }
@@ -71,6 +83,7 @@ MNT=$WORK/mnt
 BACK=$WORK/back
 mkdir "$BACK"
 allocate "$BACK/beat" 1M
+allocate "$BACK/load" 1M
 for setup in "${SETUPS[@]}"; do
 	IFS=: read -r mode engine options <<<"$setup"
 	check "$mode" "$engine" "$options"

@@ -16,7 +16,7 @@ nothing_left() {
 refused() {
 	local status
 
-	output=$(timeout 20 "$MOUNT_CACHEFS" "$SRC" "$MNT" -o "$2" 2>&1 </dev/null)
+	output=$(timeout 60 "$MOUNT_CACHEFS" "$SRC" "$MNT" -o "$2" 2>&1 </dev/null)
 	status=$?
 	if [ $status -eq 1 ] && [ "$(wc -l <<<"$output")" -eq 1 ] && grep -Eq "$1" <<<"$output" &&
 		nothing_left; then

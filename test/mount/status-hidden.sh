@@ -75,6 +75,7 @@ for i in range(1, 4):
     assert sent == n and f"data{i}".encode() in text, (sent, n, text)
     assert mmap.mmap(f, n, prot=mmap.PROT_READ, flags=mmap.MAP_PRIVATE)[:1] == b"{"
     os.close(f); os.close(t); new.close()'
+	soon all_closed
 	succeeds "$1: two readers have each their own" py '
 a = open(j, "rb", 0); x = a.read(10); f = open(m + "/data"); b = open(j, "rb", 0)
 assert b"\"files\":[]" in (x + a.read()).replace(b"\n", b"") and b"\"data\"" in b.read()'
@@ -124,6 +125,7 @@ checks cache=unsafe,exclusive
 
 # ---- while the disk answers nothing ----
 . "$top_srcdir/test/lib/disk.sh"
+stuck() { [ "$(disk_stat waiting)" -gt 0 ]; }
 MNT=$WORK/slow
 if reason=$(disk_missing mkfs.ext4); then
 	skip 3 "$reason"
@@ -139,9 +141,9 @@ else
 	dd if=/dev/zero bs=64k count=16 status=none >&7
 	disk_freeze
 	dd if=/dev/null conv=notrunc,fsync status=none >&7 &
-	sleep 0.5
-	succeeds "a disk that hangs: status.json does not" timeout 10 grep '"path":"f"' "$MNT/.cachefs/status.json"
-	succeeds "a disk that hangs: metrics does not" timeout 10 grep -q '^# EOF' "$MNT/.cachefs/metrics"
+	soon stuck
+	succeeds "a disk that hangs: status.json does not" timeout 60 grep '"path":"f"' "$MNT/.cachefs/status.json"
+	succeeds "a disk that hangs: metrics does not" timeout 60 grep -q '^# EOF' "$MNT/.cachefs/metrics"
 	succeeds "the flush is still waiting" running $!
 	disk_thaw
 	wait $!

@@ -84,6 +84,7 @@ for ((pair = 0; pair < PAIRS; pair++)); do
 done
 succeeds "all are there under load" report storm "$MNT" 3
 let_go
+soon all_closed
 is "$(report names "$MNT" 2>&1)" = 0 "all closed: none"
 is "$(get 't["opens_total"]')" -ge $FILES "all counted"
 succeeds "unmounts, the daemon ends" umount_cachefs "$MNT"

@@ -60,6 +60,7 @@ assert units["cachefs_file_write_seconds"] == "seconds" and units["cachefs_file_
 assert all(f.documentation for f in families)' "$MNT"
 let_go
 exec 8>&- 7>&-
+soon all_closed
 succeeds "a mode without a name" "$MOUNT_CACHEFS" "$BACK" "$MNT" -o remount,cache=writeback,cache.direct=on,cache.no-flush=on
 exec 9<>"$MNT/f"
 is "$(grep -c '^cachefs_file_info.*mode="cache.direct=on,cache.writeback=on,cache.no-flush=on"} 1$' \

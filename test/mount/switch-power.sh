@@ -28,6 +28,8 @@ end() {
 	cleanup
 }
 
+opens_are() { [ "$(modectl status "$MNT/f" opens)" -eq "$1" ]; }
+
 writers=
 stop_writers() {
 	[ -z "$writers" ] || kill "$writers" 2>/dev/null
@@ -41,7 +43,7 @@ stamp() {
 }
 
 start_writers() {
-	timeout 100 "$TOOLS/ioclient" -m plain -j 8 -b 4k -o 1M -s 1M -n 100000000 -e 64 -F fdatasync "$MNT/f" \
+	timeout 800 "$TOOLS/ioclient" -m plain -j 8 -b 4k -o 1M -s 1M -n 100000000 -e 64 -F fdatasync "$MNT/f" \
 		>"$WORK/writers.out" 2>&1 &
 	writers=$!
 }
@@ -68,8 +70,10 @@ not_stamped() { ! stamped "$1"; }
 check() {
 	local from=$1 to=$2 seed=$3 name="$1 to $2"
 
+	soon opens_are 0
 	succeeds "$name: starts as $from" set_now f "$from"
 	start_writers
+	soon opens_are 8 || diag "the writers did not start"
 	succeeds "$name: written with flushes" stamp "$seed"
 	disk_cut "$WORK/before.img" "$seed" 0 >"$WORK/cut.out"
 	# what unsafe means, and that this test can see it
@@ -90,6 +94,7 @@ check() {
 check_after() {
 	local seed=$2
 
+	soon opens_are 0
 	set_now f unsafe
 	set_now f "$1"
 	succeeds "$1: written after the switch" stamp "$seed"

@@ -48,7 +48,7 @@ static struct journal_file identity(const char *name)
 				     st.stx_ino};
 }
 
-static struct journal_entry *entry_as_begun(const char *name, const char *newname)
+static inline struct journal_entry *entry_as_begun(const char *name, const char *newname)
 {
 	struct journal_entry *e = journal_take(session.journal, UNIQUE, 0, false);
 	struct statx st;
@@ -63,7 +63,7 @@ static struct journal_entry *entry_as_begun(const char *name, const char *newnam
 }
 
 /* The next request is one that was read before. */
-static void resume(void)
+static inline void resume(void)
 {
 	struct journal *next;
 
@@ -95,8 +95,8 @@ static size_t put_names(uint8_t *args, size_t at, const char *name, const char *
 }
 
 /* IN (SIZE bytes), a name, and perhaps another one. */
-static struct outcome send_names(uint32_t opcode, const void *in, size_t size, const char *name,
-				 const char *second)
+static inline struct outcome send_names(uint32_t opcode, const void *in, size_t size,
+					const char *name, const char *second)
 {
 	uint8_t args[512] = {0};
 
@@ -105,7 +105,7 @@ static struct outcome send_names(uint32_t opcode, const void *in, size_t size, c
 	return send_args(opcode, FUSE_ROOT_ID, args, put_names(args, size, name, second));
 }
 
-static uint64_t entry_id(const struct outcome *o)
+static inline uint64_t entry_id(const struct outcome *o)
 {
 	struct fuse_entry_out e;
 
@@ -114,7 +114,7 @@ static uint64_t entry_id(const struct outcome *o)
 	return e.nodeid;
 }
 
-static uint64_t lookup(const char *name)
+static inline uint64_t lookup(const char *name)
 {
 	uint64_t keep = unique;
 	struct outcome o;

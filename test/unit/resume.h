@@ -39,7 +39,7 @@ struct told {
 	char text[SEEN][4096];
 	struct {
 		atomic_int next;
-		atomic_uchar open[4096];
+		atomic_uchar open[1 << 20];
 		atomic_bool die; /* in the next registration, when it is made */
 	} backing;
 };
@@ -75,7 +75,7 @@ static int backing_open(void *arg, int fd)
 	struct stat st;
 
 	(void)arg;
-	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || id >= 1 << 20)
 		return -EINVAL;
 	atomic_store(&told->backing.open[id], 1);
 	if (atomic_load(&told->backing.die))
@@ -242,8 +242,10 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 /* Everything is closed by fs_destroy(), whoever opened it. */
 static void end(void)
 {
+	fs_stop(fs);
 	pool_destroy(config.pool);
 	fs_destroy(fs);
+	cr_assert_eq(backings_open(), 0);
 	fs_shared_destroy(shared);
 	cr_assert_eq(each_open_fd(NULL), fds_before[0]);
 	cr_assert_eq(nftw(directory, remove_one, 32, FTW_DEPTH | FTW_PHYS), 0);

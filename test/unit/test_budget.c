@@ -172,7 +172,7 @@ static void resume(struct budget_wait *w)
 
 static bool comes_to(int count)
 {
-	for (int i = 0; i < 500 && atomic_load(&resumed) < count; i++)
+	for (int i = 0; i < 6000 && atomic_load(&resumed) < count; i++)
 		usleep(10000);
 	return atomic_load(&resumed) == count;
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What the kernel knows by id, after the process that told it was killed. */
 #include "resume.h"
+#include "fuse/abi.h"
+#include "supervisor/journal.h"
 
 /* ---- nodes, handles ---- */
 
@@ -183,6 +185,17 @@ static void nameless(void)
 	told->ids[1] = e.id;
 	told->fhs[1] = o.fh;
 	IN_WORKER(pwrite(handle_get(fs, o.fh)->fd, "tmpfile", 7, 0) == 7);
+	/* killed between unlink(2) and the note of it, and where nothing was removed */
+	for (int i = 3; i < 5; i++) {
+		char name[2] = { (char)('a' + i), 0 };
+		struct node *n;
+
+		fs_release(fs, make_file(1, name, "", &told->ids[i]));
+		n = node_get(fs, told->ids[i]);
+		node_ref(fs, n);
+		IN_WORKER(node_hold(fs, n).node == n);
+		IN_WORKER(i == 4 || unlinkat(fs->root_fd, name, 0) == 0);
+	}
 	/* known to the kernel by its working directory alone */
 	told->ids[2] = make_dir(1, "cwd");
 	IN_WORKER(fs_rmdir(fs, 1, "cwd") == 0);
@@ -199,8 +212,12 @@ Test(resume, files_without_a_name)
 	resume();
 	cr_assert(handle_reads(told->fhs[0], "unlinked"));
 	cr_assert(handle_reads(told->fhs[1], "tmpfile"));
-	for (int i = 0; i < 3; i++)
+	while (fs->fds.lru) /* as if many others were needed */
+		path_fd_drop(fs, fs->fds.lru);
+	for (int i = 0; i < 5; i++)
 		cr_assert_eq(fs_getattr(fs, told->ids[i], FS_NO_HANDLE, &st), 0, "%d", i);
+	cr_assert(node_get(fs, told->ids[3])->rec->retained);
+	cr_assert_not(node_get(fs, told->ids[4])->rec->retained);
 	cr_assert_eq(fs_link(fs, told->ids[1], 1, "linked", &e), 0);
 	cr_assert_eq(e.id, told->ids[1]);
 	/* their blocks are free when the kernel has forgotten them */
@@ -382,6 +399,113 @@ Test(resume, an_open_that_comes_again)
 	end();
 }
 
+/* As fuse/dispatch.c does it. */
+static void journalled(uint64_t unique, bool resent)
+{
+	static struct once once;
+
+	once = (struct once){ .unique = unique, .resent = resent };
+	if (resent)
+		once_found(&once, journal_find(shared->journal, unique));
+	if (!once.entry)
+		once.entry = journal_take(shared->journal, unique, FUSE_CREATE, resent);
+	fs_thread_once(&once);
+}
+
+static int create(const char *name, int flags, struct fs_entry *e, struct fs_opened *o)
+{
+	return fs_create_file(fs, 1, name, O_RDWR | flags, 0400, &caller, e, o);
+}
+
+/* Each dies in the registration with the kernel path: made, looked up, and not published. */
+static void dies_creating(void)
+{
+	struct fs_opened o;
+	struct fs_entry e;
+
+	atomic_store(&told->backing.die, true);
+	journalled(200, false);
+	create("new", O_EXCL, &e, &o);
+	IN_WORKER(false);
+}
+
+static struct journal_entry *entry_of(uint64_t unique)
+{
+	struct journal_entry *e;
+
+	cr_assert_eq(journal_resume(shared->journal), 0);
+	e = journal_find(shared->journal, unique);
+	cr_assert_not_null(e);
+	return e;
+}
+
+static void creates_again(enum journal_state state)
+{
+	struct fs_opened o;
+	struct fs_entry e;
+	struct stat st;
+
+	begin("writeback");
+	config.caps.kernel_path = true;
+	config.kernel_path = KERNEL_PATH_AUTO;
+	worker(dies_creating);
+	atomic_store(&told->backing.die, false);
+	atomic_store(&entry_of(200)->state, state);
+	cr_assert_eq(journal_resume(shared->journal), 0);
+	resume();
+	cr_assert_eq(fstatat(fs->root_fd, "new", &st, 0), 0);
+	journalled(200, true);
+	cr_assert_eq(create("new", O_EXCL, &e, &o), 0);
+	cr_assert_eq(e.st.stx_ino, st.st_ino);
+	cr_assert_eq(e.st.stx_mode, S_IFREG | 0400);
+	cr_assert_eq(lookups_of(e.id), 1, "the dead one's is given back");
+	cr_assert(handle_get(fs, o.fh)->can_write);
+	/* the next one is another one */
+	journalled(202, false);
+	cr_assert_eq(create("new", O_EXCL, &e, &o), -EEXIST);
+	fs_thread_once(NULL);
+	end();
+}
+
+Test(resume, a_create_that_was_made)
+{
+	creates_again(JOURNAL_DONE);
+}
+
+Test(resume, a_create_that_was_perhaps_made)
+{
+	creates_again(JOURNAL_BEGUN);
+}
+
+/* Its file was there before: not its own, begun or not. */
+static void dies_before_creating(void)
+{
+	uint64_t id;
+
+	fs_release(fs, make_file(1, "old", "older", &id));
+	usleep(50000); /* a tick of the filesystem's clock and more */
+	fs_release(fs, make_file(1, "later", "", &id));
+	journalled(204, false);
+	once_making(fs->root_fd);
+}
+
+Test(resume, a_create_that_was_not_made)
+{
+	struct fs_opened o;
+	struct fs_entry e;
+
+	begin("writeback");
+	worker(dies_before_creating);
+	cr_assert_eq(journal_resume(shared->journal), 0);
+	resume();
+	journalled(204, true);
+	cr_assert_eq(create("old", O_EXCL, &e, &o), -EEXIST);
+	fs_thread_once(NULL);
+	cr_assert_eq(create("old", 0, &e, &o), 0);
+	cr_assert(handle_reads(o.fh, "older"));
+	end();
+}
+
 /* ---- killed in the middle ---- */
 
 static void half_made(void)
@@ -482,6 +606,34 @@ Test(resume, the_kernel_path_stays)
 	end();
 }
 
+/* ---- a close ---- */
+
+/* The flush after the last close has closed the descriptor, and the handle is still known. */
+static void half_closed(void)
+{
+	struct handle *h;
+	int fd;
+
+	told->fhs[0] = make_file(1, "f", "", &told->ids[0]);
+	h = handle_get(fs, told->fhs[0]);
+	fd = h->fd;
+	handle_give_fd(h);
+	close(fd);
+	told->fhs[1] = make_file(1, "g", "another's", &told->ids[1]);
+	IN_WORKER(handle_get(fs, told->fhs[1])->fd == fd);
+}
+
+Test(resume, a_descriptor_that_was_given_away)
+{
+	begin("writeback");
+	worker(half_closed);
+	resume();
+	cr_assert_eq(handle_get(fs, told->fhs[0])->fd, -1);
+	fs_release(fs, told->fhs[0]); /* which comes again */
+	cr_assert(handle_reads(told->fhs[1], "another's"));
+	end();
+}
+
 /* ---- modes ---- */
 
 static void in_modes(void)
@@ -530,6 +682,7 @@ Test(resume, another_program_adopts_it)
 	char text[FS_SHARED_TEXT], why[256], part[64];
 	struct fs_shared *adopted;
 	struct fs_state *state;
+	int fd, other;
 
 	begin("writeback");
 	worker(look_around);
@@ -556,6 +709,11 @@ Test(resume, another_program_adopts_it)
 	arena_memory_release(shared->names);
 	arena_memory_release(shared->handles);
 	arena_memory_release(shared->state_memory);
+	fd = journal_memfd(shared->journal);
+	other = dup(fd);
+	journal_destroy(shared->journal);
+	cr_assert_eq(dup2(other, fd), fd);
+	close(other);
 	free(shared);
 	shared = config.shared = adopted;
 	start();
@@ -711,25 +869,40 @@ static void storm_check(void)
 	}
 }
 
-Test(resume, killed_anywhere, .timeout = 120)
+static void idle(void)
+{
+}
+
+/* At work, and every third one soon after its start: while it rebuilds what the last one left. */
+static void storm_kills(int rounds)
+{
+	for (int i = 0; i < rounds; i++) {
+		pid_t pid = worker_start(storm_work);
+
+		usleep(i % 3 == 2 ? (useconds_t)rand() % 3000 : 3000 + (useconds_t)rand() % 20000);
+		kill(pid, SIGKILL);
+		worker_wait(pid);
+		sweep_fds();
+	}
+}
+
+static void storm_run(const char *mode, bool kernel_path)
 {
 	const int rounds = 60;
 	size_t size = sizeof(*storm) * STORM_THREADS * STORM_NAMES;
 	uint32_t nodes, handles;
 	int known = 0, fds;
 
-	begin("writeback");
+	begin(mode);
+	config.caps.kernel_path = kernel_path;
+	config.kernel_path = kernel_path ? KERNEL_PATH_AUTO : KERNEL_PATH_NEVER;
+	config.flush_on_close = true;
 	storm = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	for (int i = 0; i < rounds; i++) {
-		pid_t pid = worker_start(storm_work);
-
-		usleep(3000 + (useconds_t)rand() % 20000);
-		kill(pid, SIGKILL);
-		worker_wait(pid);
-		sweep_fds();
-	}
+	worker(idle); /* so that what is killed in its start is always a successor */
+	storm_kills(rounds);
 	start();
 	storm_check();
+	fs_stop(fs); /* what is owed to closed files keeps them open until it is done */
 	/* a kill leaks what the requests in the air had counted, each thread's one; no more */
 	nodes = arena_used(fs->nodes);
 	handles = arena_used(fs->handles);
@@ -739,9 +912,25 @@ Test(resume, killed_anywhere, .timeout = 120)
 	cr_log_info("%u nodes, %u handles, %d descriptors", nodes, handles, fds);
 	cr_assert_leq(nodes, (uint32_t)(1 + known + rounds * STORM_THREADS), "%u", nodes);
 	cr_assert_leq(handles, (uint32_t)(known + rounds * STORM_THREADS), "%u", handles);
-	cr_assert_leq(fds, (int)(nodes + handles + 32), "%d", fds);
+	/* and a witness for each open file */
+	cr_assert_leq(fds, (int)(nodes + 2 * handles + 32), "%d", fds);
 	munmap(storm, size);
 	end();
+}
+
+Test(resume, killed_anywhere, .timeout = 120)
+{
+	storm_run("writeback", false);
+}
+
+Test(resume, killed_anywhere_on_the_kernel_path, .timeout = 120)
+{
+	storm_run("writeback", true);
+}
+
+Test(resume, killed_anywhere_when_flushes_are_dropped, .timeout = 120)
+{
+	storm_run("unsafe", true);
 }
 
 /* ---- how long it takes ---- */
