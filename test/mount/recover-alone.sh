@@ -13,6 +13,7 @@ need_tools beat
 
 KILLS=30
 [ "${CACHEFS_LONG:-0}" != 1 ] || KILLS=200
+KILLS=${RECOVER_KILLS:-$KILLS}
 LIMIT=10 # seconds for what takes milliseconds
 client= load=
 
