@@ -20,6 +20,7 @@ if [ "${CACHEFS_LONG:-0}" = 1 ]; then
 	SETUPS+=("cache=writeback|cache=none,aio=native" "cache=directsync|cache=directsync,aio=threads"
 		"cache=writethrough|cache=writethrough,aio=threads" "cache=unsafe|cache=writeback,aio=io_uring")
 fi
+KILLS=${RECOVER_KILLS:-$KILLS}
 
 end() {
 	local status=$?

@@ -3,6 +3,8 @@
 # Tests of a mount whose worker is killed. Source lib.sh first; MNT is the mount. The process that lib.sh knows
 # as the daemon is the supervisor, the worker its child. $WORK/kills has a line a kill: the time, as
 # date +%s.%6N, and the process.
+#
+# From outside: RECOVER_KILLS, how many kills where a test makes random ones; CACHEFS_SEED, their moments.
 
 KILL_SEED=${CACHEFS_SEED:-$((RANDOM * 32768 + RANDOM))}
 killer=

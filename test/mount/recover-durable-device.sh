@@ -16,6 +16,7 @@ need_disk
 
 CUTS=2 KILLS=4 MAX=400
 [ "${CACHEFS_LONG:-0}" != 1 ] || { CUTS=20 KILLS=200 MAX=1000; }
+KILLS=${RECOVER_KILLS:-$KILLS}
 SLOTS=4096 # so many numbers later a block is overwritten, or a name removed
 AFTER=$WORK/after
 client=

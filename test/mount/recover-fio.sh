@@ -14,6 +14,7 @@ need_commands fio
 
 KILLS=5 MAX=500 SIZE=4M
 [ "${CACHEFS_LONG:-0}" != 1 ] || { KILLS=200 MAX=2000 SIZE=16M; }
+KILLS=${RECOVER_KILLS:-$KILLS}
 PATHS="never auto"
 # a test of one path runs once for it
 [[ ${CACHEFS_TEST_OPTS-} != *kernel-path=* ]] || PATHS=given

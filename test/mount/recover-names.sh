@@ -15,6 +15,7 @@ need_tools namestorm
 
 KILLS=10 MAX=500 SECONDS_EACH=3
 [ "${CACHEFS_LONG:-0}" != 1 ] || { KILLS=200 MAX=2000 SECONDS_EACH=30; }
+KILLS=${RECOVER_KILLS:-$KILLS}
 SETUPS=(writeback writeback,kernel-path=never directsync unsafe)
 
 storm() {

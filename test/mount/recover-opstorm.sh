@@ -14,6 +14,7 @@ need_tools opstorm
 
 KILLS=8 MAX=500 OPS=2000
 [ "${CACHEFS_LONG:-0}" != 1 ] || { KILLS=200 MAX=2000 OPS=20000; }
+KILLS=${RECOVER_KILLS:-$KILLS}
 
 storm() {
 	# shellcheck disable=SC2046
