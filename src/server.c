@@ -176,7 +176,6 @@ static void fill_session(struct server *s)
 	session->attr_timeout = o->exclusive ? forever : o->attr_timeout;
 	session->entry_timeout = o->exclusive ? forever : o->entry_timeout;
 	session->negative_timeout = o->exclusive ? forever : o->negative_timeout;
-	session->cache_dirs = o->exclusive;
 	session->options = s->options;
 	pthread_mutex_init(&session->options_lock, NULL);
 }

@@ -34,7 +34,6 @@ struct session {
 	uint32_t max_write;	 /* bytes */
 	/* seconds */
 	double attr_timeout, entry_timeout, negative_timeout;
-	bool cache_dirs;
 	/* in: how deep SOURCE is stacked (overlayfs: 1), or -1 not to ask for the kernel path */
 	int backing_depth;
 	pthread_mutex_t options_lock; /* options; held while a remount is carried out */
