@@ -283,6 +283,7 @@ static int finish(struct server *s)
 	if (s->supervision)
 		atomic_store(&s->supervision->ending, true);
 	end_signals(s);
+	worker_end(s->supervisor);
 	mount_detach(s->mount);
 	progress = progress_begin(s->options->mountpoint);
 	if (s->fs)

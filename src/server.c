@@ -360,8 +360,8 @@ static void finish(struct server *s)
 }
 
 /*
- * Before any thread: all of them leave signals to signal_thread(), or to the supervisor. But those of
- * faults end the process also when they are sent, which is how one asks for a core.
+ * Before any thread: all of them leave signals to signal_thread(), or to the supervisor. But those
+ * of faults end the process also when they are sent, which is how one asks for a core.
  */
 static void block_signals(void)
 {
@@ -404,10 +404,12 @@ int server_take_over_check(int fd)
 	options_init(&o);
 	if (handover_receive(fd, &s, error, sizeof(error))) {
 		puts(error);
-		return EXIT_SYSTEM;
+		fflush(stdout);
+		_exit(EXIT_SYSTEM);
 	}
 	puts(PACKAGE_STRING);
-	return 0; /* the mount is not ours: nothing of it is undone */
+	fflush(stdout);
+	_exit(0); /* the mount is not ours: nothing of it is undone */
 }
 
 int server_take_over(int fd, int program)

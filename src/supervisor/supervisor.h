@@ -114,6 +114,8 @@ struct worker_calls {
 void worker_begin(struct supervisor *s);
 /* It serves. Starts the thread. 0 or a negative errno. */
 int worker_ready(struct supervisor *s, const struct worker_calls *calls, bool resumed);
+/* Nothing is asked any more when it returns; NULL, or before worker_ready(): does nothing. */
+void worker_end(struct supervisor *s);
 /* Asks for an upgrade; hand_over() will be called. 0 or a negative errno. */
 int worker_ask_upgrade(struct supervisor *s);
 

@@ -15,6 +15,7 @@ enum message_kind {
 	MESSAGE_PONG,	   /* worker */
 	MESSAGE_UPGRADE,   /* worker: somebody asks for it */
 	MESSAGE_HAND_OVER, /* answer what you have, and end */
+	MESSAGE_QUIT,	   /* worker, to its own thread */
 };
 
 struct message {
@@ -48,7 +49,7 @@ struct supervisor {
 
 	/* worker */
 	struct worker_calls calls;
-	bool resumed;
+	bool resumed, running;
 	pthread_t thread;
 };
 

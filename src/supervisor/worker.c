@@ -24,18 +24,20 @@ static int say(struct supervisor *s, const struct message *m)
 	return send(s->control[1], m, sizeof(*m), MSG_NOSIGNAL) == sizeof(*m) ? 0 : -errno;
 }
 
-static void answer(struct supervisor *s)
+/* False: that was all. */
+static bool answer(struct supervisor *s)
 {
 	struct message m, pong = {.kind = MESSAGE_PONG};
 
 	if (recv(s->control[1], &m, sizeof(m), MSG_DONTWAIT) != sizeof(m))
-		return;
+		return true;
 	if (m.kind == MESSAGE_PING) {
 		s->calls.health(s->calls.arg, &pong.health);
 		say(s, &pong);
 	} else if (m.kind == MESSAGE_HAND_OVER) {
 		s->calls.hand_over(s->calls.arg);
 	}
+	return m.kind != MESSAGE_QUIT;
 }
 
 #define MSEC UINT64_C(1000000)
@@ -80,23 +82,33 @@ static void *worker_thread(void *arg)
 			s->calls.orphaned(s->calls.arg);
 			return NULL;
 		}
-		answer(s);
+		if (!answer(s))
+			return NULL;
 	}
 }
 
 int worker_ready(struct supervisor *s, const struct worker_calls *calls, bool resumed)
 {
 	struct message m = {.kind = MESSAGE_READY};
-	pthread_attr_t attr;
 	int err;
 
 	s->calls = *calls;
 	s->resumed = resumed;
-	pthread_attr_init(&attr);
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED); /* it ends with the process */
-	err = -pthread_create(&s->thread, &attr, worker_thread, s);
-	pthread_attr_destroy(&attr);
+	err = -pthread_create(&s->thread, NULL, worker_thread, s);
+	s->running = !err;
 	return err ? err : say(s, &m);
+}
+
+void worker_end(struct supervisor *s)
+{
+	struct message m = {.kind = MESSAGE_QUIT};
+
+	if (!s || !s->running)
+		return;
+	/* the supervisor's end of the socket is ours, too */
+	send(s->control[0], &m, sizeof(m), MSG_NOSIGNAL);
+	pthread_join(s->thread, NULL);
+	s->running = false;
 }
 
 int worker_ask_upgrade(struct supervisor *s)

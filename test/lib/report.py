@@ -29,7 +29,8 @@ COUNTS = {name: NUMBER for name in (
     "unaligned_writes", "rmw_writes", "rmw_nsec", "reads", "writes")}
 COUNTS.update(flush_seconds=REAL, read_seconds=REAL, write_seconds=REAL)
 MOUNT = dict(version=TEXT, source=TEXT, mountpoint=TEXT, transport=TEXT, engine=TEXT, recover=FLAG,
-             supervisor_pid=NUMBER, worker_pid=NUMBER, worker_restarts=NUMBER, files=LIST,
+             supervisor_pid=NUMBER, worker_pid=NUMBER, worker_restarts=NUMBER, upgrades=NUMBER,
+             requests_resent=NUMBER, last_death=(OBJECT, NONE), files=LIST,
              options=TEXT, mode=TEXT, switches=SWITCHES, rules=NUMBER, sync_error=(TEXT, NONE),
              total=COUNTS)
 FILE = dict(COUNTS, path=TEXT, mode=TEXT, switches=SWITCHES, origin=TEXT, pending=(OBJECT, NONE),
