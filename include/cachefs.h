@@ -258,7 +258,7 @@ struct cachefs_rollback {
  * mounted. It is asked first whether it can take over: EPROTO when it cannot, with `error`, and
  * nothing has changed. Else it starts after the call has returned: CACHEFS_IOC_INFO then tells
  * another `pid`, and `upgrades` is one more than before, or `last_error` says why the old program
- * goes on. EOPNOTSUPP: recover=off. EPERM.
+ * goes on. EBUSY: a request waits for storage; EOPNOTSUPP: recover=off; EPERM.
  */
 struct cachefs_upgrade {
 	__u32 flags;	  /* in: CACHEFS_UPGRADE_LOOK: only tell */

@@ -2,6 +2,9 @@
 #include "handover.h"
 
 #include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
 #include <inttypes.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -18,6 +21,8 @@
 #include "settings.h"
 #include "supervisor/supervisor.h"
 #include "transport/transport.h"
+
+#define CHECK_MSEC 10000
 
 extern char **environ;
 
@@ -143,16 +148,37 @@ static pid_t spawn_check(struct server *s, const char *program, int state, int o
 	return err ? -err : pid;
 }
 
-static size_t read_all(int fd, char *text, size_t size)
+/* Until its end, or CHECK_MSEC: a program that hangs is none that can take over. */
+static void read_all(int fd, char *text, size_t size)
 {
+	uint64_t until = clock_nsec() + CHECK_MSEC * UINT64_C(1000000);
+	struct pollfd p = {.fd = fd, .events = POLLIN};
 	size_t len = 0;
-	ssize_t n;
+	ssize_t n = 1;
 
-	while (len < size - 1 && (n = read(fd, text + len, size - 1 - len)) > 0)
-		len += (size_t)n;
+	while (n > 0 && len < size - 1 && clock_nsec() < until) {
+		if (poll(&p, 1, CHECK_MSEC) <= 0)
+			break;
+		n = read(fd, text + len, size - 1 - len);
+		len += n > 0 ? (size_t)n : 0;
+	}
 	text[len] = '\0';
 	text[strcspn(text, "\n")] = '\0';
-	return len;
+}
+
+static int wait_or_kill(pid_t pid)
+{
+	int status;
+
+	for (int i = 0; i < 100; i++) {
+		if (waitpid(pid, &status, WNOHANG) == pid)
+			return status;
+		usleep(10000);
+	}
+	kill(pid, SIGKILL);
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	return status;
 }
 
 static int check_result(int status, const char *text, const char *program, char *version,
@@ -176,11 +202,16 @@ static int check_result(int status, const char *text, const char *program, char 
 int handover_check(struct server *s, const char *program, char *version, size_t version_size,
 		   char *error, size_t error_size)
 {
-	_cleanup_fd_ int state = handover_write(s);
-	int out[2], status, err = state < 0 ? state : 0;
+	_cleanup_fd_ int state = -1;
+	int out[2], status, err = 0;
 	char text[512] = "";
 	pid_t pid;
 
+	pthread_mutex_lock(&s->session.options_lock);
+	state = handover_write(s);
+	pthread_mutex_unlock(&s->session.options_lock);
+	if (state < 0)
+		err = state;
 	if (!err && pipe2(out, O_CLOEXEC) < 0)
 		err = -errno;
 	if (err) {
@@ -197,8 +228,7 @@ int handover_check(struct server *s, const char *program, char *version, size_t 
 		snprintf(error, error_size, "%s could not be run: %s", program, strerror(-pid));
 		return pid;
 	}
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
+	status = wait_or_kill(pid);
 	return check_result(status, text, program, version, version_size, error, error_size);
 }
 
@@ -250,6 +280,11 @@ int handover_exec(struct server *s, const char *program)
 	err = exec_fd(fd, program, state, own);
 	set_all_inherited(s, state, own, false);
 	return err;
+}
+
+void handover_keep(struct server *s, int state, int program)
+{
+	set_all_inherited(s, state, program, false);
 }
 
 void handover_return(int fd, int program)

@@ -36,6 +36,8 @@ int handover_exec(struct server *s, const char *program);
 /* In the new program. S is filled in as far as the front fills it in. 0 or a negative errno, with
  * a sentence in ERROR. */
 int handover_receive(int fd, struct server *s, char *error, size_t error_size);
+/* Nobody who is executed from now on has the mount's descriptors, nor STATE and PROGRAM. */
+void handover_keep(struct server *s, int state, int program);
 /* Becomes PROGRAM, a descriptor, again: the one that handed over. Returns where that failed. */
 void handover_return(int fd, int program);
 

@@ -23,7 +23,7 @@
 #include "supervisor/supervisor.h"
 #include "transport/transport.h"
 
-#define DRAIN_NSEC UINT64_C(5000000000) /* for requests in progress, at an upgrade */
+#define DRAIN_NSEC UINT64_C(1000000000) /* for requests in progress, at an upgrade */
 
 static void invalidate(void *arg, uint64_t id, int64_t off, int64_t len)
 {
@@ -136,8 +136,21 @@ static int begin_upgrade(void *arg, char *version, size_t version_size, char *er
 			 size_t error_size)
 {
 	struct server *s = arg;
-	int err = handover_check(s, s->program, version, version_size, error, error_size);
+	int err;
 
+	if (s->options->namespace) {
+		/* what has the program's name there is somebody else's */
+		snprintf(error, error_size,
+			 "mounted in another mount namespace (-N): unmount, and mount anew");
+		return -EPROTO;
+	}
+	if (tasks_wait_for_storage()) {
+		snprintf(error, error_size,
+			 "a request waits for storage, and all others would have to wait with it: "
+			 "try again later");
+		return -EBUSY;
+	}
+	err = handover_check(s, s->program, version, version_size, error, error_size);
 	if (err)
 		return err;
 	log_info("%s: %s (%s) takes over", s->options->mountpoint, s->program, version);
@@ -228,6 +241,15 @@ static void log_stats(struct server *s)
 	stats_log(&sum);
 }
 
+/* Once: what is mounted there later is another's, be it of the same number. */
+static void leave_mount(struct server *s)
+{
+	if (!s->supervision || !atomic_load(&s->supervision->detached))
+		mount_detach(s->mount);
+	if (s->supervision)
+		atomic_store(&s->supervision->detached, true);
+}
+
 /* Everything flushed, the mount gone (lazily, where it is in use), then the end. */
 static void stop_serving(struct server *s)
 {
@@ -238,7 +260,7 @@ static void stop_serving(struct server *s)
 	/* umount(8) does this by itself */
 	if (s->privileged && mount_is_there(s->mount))
 		utab_remove(s->options->mountpoint);
-	mount_detach(s->mount);
+	leave_mount(s);
 	transport_stop(s->transport);
 }
 
@@ -284,7 +306,7 @@ static int finish(struct server *s)
 		atomic_store(&s->supervision->ending, true);
 	end_signals(s);
 	worker_end(s->supervisor);
-	mount_detach(s->mount);
+	leave_mount(s);
 	progress = progress_begin(s->options->mountpoint);
 	if (s->fs)
 		fs_stop(s->fs);
@@ -307,7 +329,7 @@ static void tell_health(void *arg, struct health *h)
 	struct server *s = arg;
 
 	transport_count(s->transport, &h->answered, &h->waiting);
-	h->idle = transport_idle(s->transport) && pool_idle(s->pool);
+	h->idle = transport_idle(s->transport) && pool_idle(s->pool) && !fs_holds_up(s->fs);
 }
 
 /*
@@ -320,9 +342,9 @@ static void hand_over(void *arg)
 	uint64_t until = clock_nsec() + DRAIN_NSEC;
 
 	atomic_store(&s->handing_over, true);
-	transport_stop(s->transport);
-	while (!pool_idle(s->pool) && clock_nsec() < until)
-		usleep(200);
+	if (transport_stop_within(s->transport, DRAIN_NSEC))
+		while (!pool_idle(s->pool) && clock_nsec() < until)
+			usleep(200);
 	atomic_store(&s->supervision->handover, true);
 	_exit(0);
 }
@@ -356,12 +378,14 @@ static void log_obituary(struct server *s)
 	struct obituary *o = &s->supervision->obituary;
 	const char *by = o->signal ? "signal" : "exit status";
 
+	if (!o->died)
+		return;
 	o->pause_usec = (uint32_t)MIN((clock_nsec() - o->died) / 1000, UINT32_MAX);
-	if (o->pid)
-		log_warn("%s: process %d, which served, %s by %s %d; process %d goes on after "
-			 "%u ms",
-			 s->options->mountpoint, o->pid, o->hung ? "hung and was ended" : "ended",
-			 by, o->signal ? o->signal : o->status, getpid(), o->pause_usec / 1000);
+	o->died = 0; /* told */
+	log_warn("%s: process %d, which served, %s by %s %d; process %d goes on after "
+		 "%u ms",
+		 s->options->mountpoint, o->pid, o->hung ? "hung and was ended" : "ended", by,
+		 o->signal ? o->signal : o->status, getpid(), o->pause_usec / 1000);
 }
 
 static int report_for_duty(struct server *s, bool resumed)

@@ -216,6 +216,7 @@ static int make_lasting(struct server *s)
 		err = settings_create(&s->settings);
 	if (err)
 		return err;
+	settings_save(s->settings, s->options);
 	s->loops = loops_wanted(s->options);
 	s->device_fds = calloc(TRANSPORT_FDS * s->loops, sizeof(int));
 	if (!s->device_fds)
@@ -275,22 +276,49 @@ void server_ready(struct server *s)
 	}
 }
 
+/* There is no way back from here, and none is needed. */
+static void forget_predecessor(struct server *s)
+{
+	handover_keep(s, s->predecessor_state, s->predecessor);
+	close(s->predecessor_state);
+	close(s->predecessor);
+	s->predecessor = s->predecessor_state = -1;
+}
+
 static void ready(void *arg)
 {
-	server_ready(arg);
+	struct server *s = arg;
+
+	if (!s->took_over)
+		server_ready(s);
+	else if (s->predecessor >= 0)
+		forget_predecessor(s);
+}
+
+static void go_back(void *arg)
+{
+	struct server *s = arg;
+
+	if (s->predecessor < 0)
+		return;
+	log_error("%s: this program took over and cannot serve: back to the one before",
+		  s->options->mountpoint);
+	handover_return(s->predecessor_state, s->predecessor);
 }
 
 static bool refuse(void *arg, int signal_fd)
 {
 	struct server *s = arg;
 
-	return session_refuse(&s->session, signal_fd);
+	return session_refuse(&s->session, s->device_fds[1], signal_fd);
 }
 
 static void detach(void *arg)
 {
 	struct server *s = arg;
 
+	if (atomic_exchange(&s->supervision->detached, true))
+		return;
 	if (s->privileged && mount_is_there(s->mount))
 		utab_remove(s->options->mountpoint);
 	mount_detach(s->mount);
@@ -320,6 +348,7 @@ static int supervise(struct server *s, bool resumed)
 					   .hang_timeout = s->options->hang_timeout,
 					   .work = work,
 					   .ready = ready,
+					   .go_back = go_back,
 					   .refuse = refuse,
 					   .detach = detach,
 					   .upgrade = upgrade,
@@ -344,7 +373,7 @@ static int supervise(struct server *s, bool resumed)
 
 static void finish(struct server *s)
 {
-	if (s->mount)
+	if (s->mount && !(s->supervision && atomic_load(&s->supervision->detached)))
 		mount_detach(s->mount);
 	for (unsigned i = 0; s->device_fds && i < TRANSPORT_FDS * s->loops; i++)
 		close(s->device_fds[i]);
@@ -379,6 +408,8 @@ int server_run(struct options *o)
 	struct server s = {.options = o,
 			   .privileged = geteuid() == 0,
 			   .source_fd = -1,
+			   .predecessor = -1,
+			   .predecessor_state = -1,
 			   .shown_lock = PTHREAD_MUTEX_INITIALIZER};
 	int code, err;
 
@@ -432,19 +463,21 @@ int server_take_over(int fd, int program)
 	/* there was nobody to return to: it is who served before that goes on */
 	s.upgrade_error = program < 0 ? EPROTO : 0;
 	s.upgrades -= program < 0;
-	close(fd);
-	if (program >= 0)
-		close(program);
+	s.took_over = true;
+	s.predecessor = program;
+	s.predecessor_state = fd;
 	if (!o.foreground)
 		log_open("cachefs", LOG_TO_SYSLOG, o.log_level);
 	log_level_set(o.log_level);
 	prepare_process();
 	if (s.privileged)
 		cap_drop_unneeded();
-	code = choose_engine(&s);
 	fill_session(&s);
+	code = choose_engine(&s);
 	if (!code)
 		code = supervise(&s, true);
+	if (!s.supervisor)
+		go_back(&s);
 	finish(&s);
 	options_free(&o);
 	return code;

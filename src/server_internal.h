@@ -34,7 +34,11 @@ struct server {
 	unsigned loops;		     /* at most LOOPS_MAX */
 	unsigned restarts, upgrades; /* before this program took over */
 	int upgrade_error;	     /* errno: why another program did not */
-	int *device_fds;	     /* of the transport */
+	bool took_over;
+	/* Until a worker of this program serves: descriptors of the one before, and of what it
+	 * said; -1: there is none to go back to. */
+	int predecessor, predecessor_state;
+	int *device_fds; /* of the transport */
 	struct fs_shared *shared;
 	struct settings *settings;
 	struct supervisor *supervisor; /* NULL: one process is all there is */

@@ -53,7 +53,7 @@ static int settings_new(int fd, struct settings **out)
 	s->fd = fd;
 	err = settings_map(s);
 	if (err)
-		settings_destroy(s);
+		free(s); /* the descriptor is the caller's still */
 	else
 		*out = s;
 	return err;
@@ -69,6 +69,8 @@ int settings_create(struct settings **out)
 		return err;
 	}
 	err = settings_new(fd, out);
+	if (err && fd >= 0)
+		close(fd);
 	if (!err)
 		(*out)->image->format = FORMAT;
 	return err;
@@ -86,6 +88,7 @@ int settings_adopt(int fd, struct settings **out)
 	err = settings_new(fd, out);
 	if (err || (*out)->image->format == FORMAT)
 		return err;
+	(*out)->fd = -1; /* nothing has changed: it stays open for who made it */
 	settings_destroy(*out);
 	return -EPROTO;
 }

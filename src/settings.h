@@ -14,7 +14,8 @@ struct settings;
 /* In memory that is shared with child processes. 0 or a negative errno. */
 int settings_create(struct settings **out);
 void settings_destroy(struct settings *s);
-/* The memory's descriptor, for another program; and from there. 0, -EPROTO or a negative errno. */
+/* The memory's descriptor, for another program; and from there. 0, or -EPROTO and other negative
+ * errno, and the descriptor stays open. */
 int settings_fd(const struct settings *s);
 int settings_adopt(int fd, struct settings **out);
 

@@ -54,8 +54,7 @@ static int upgrade(const struct target *t)
 
 	if (ioctl(t->fd, CACHEFS_IOC_UPGRADE, &asked) < 0)
 		return complain_errno(t->path, "not upgraded", errno,
-				      errno == EPROTO && *asked.error ? asked.error
-								      : sentence_for(errno));
+				      *asked.error ? asked.error : sentence_for(errno));
 	err = wait_for_successor(t, &asked, &now);
 	if (err)
 		return complain_errno(t->path, "the upgrade began, and did not end", err,

@@ -60,11 +60,17 @@ bool budget_admit(struct budget_file *f, uint64_t len, struct budget_wait *w)
 		kick = !f->first;
 		*f->last = w;
 		f->last = &w->next;
+		atomic_fetch_add(&f->budget->held_up, 1);
 	}
 	pthread_mutex_unlock(&f->lock);
 	if (kick)
 		budget_kick(f->budget);
 	return admitted;
+}
+
+bool budget_holds_up(struct budget *b)
+{
+	return atomic_load(&b->held_up);
 }
 
 void budget_written(struct budget_file *f, uint64_t len)
@@ -91,6 +97,7 @@ void budget_release(struct budget_file *f)
 	pthread_mutex_unlock(&f->lock);
 	while ((w = list)) {
 		list = w->next; /* W may be gone once it goes on */
+		atomic_fetch_sub(&f->budget->held_up, 1);
 		w->resume(w);
 	}
 }

@@ -70,6 +70,8 @@ struct budget_wait {
  * Either way budget_written() with the same LEN follows when they were, or have failed.
  */
 bool budget_admit(struct budget_file *f, uint64_t len, struct budget_wait *w);
+/* Does any writer wait? Any thread. */
+bool budget_holds_up(struct budget *b);
 void budget_written(struct budget_file *f, uint64_t len);
 /* For threads that may sleep: returns when LEN bytes may be written. */
 void budget_admit_wait(struct budget_file *f, uint64_t len);

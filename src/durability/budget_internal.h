@@ -43,6 +43,7 @@ struct budget {
 	struct pool *pool;
 	bool cachestat;
 	atomic_bool stopped; /* nobody is held up any more */
+	atomic_uint held_up; /* writers that are */
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	struct budget_file *files; /* watched */

@@ -21,6 +21,11 @@ struct switches fs_switches(struct fs *fs)
 	return switches_unpack(atomic_load(&fs->switches));
 }
 
+bool fs_holds_up(struct fs *fs)
+{
+	return budget_holds_up(fs->budget);
+}
+
 bool fs_direct_possible(struct fs *fs)
 {
 	return fs->config.caps.backing_direct_io;

@@ -131,6 +131,8 @@ void fs_thread_allocator(const struct fs *fs, uid_t uid);
 int fs_flush_all(struct fs *fs);
 /* The backing filesystem can do what cache.direct=on needs. */
 bool fs_direct_possible(struct fs *fs);
+/* Are writers held up (dirty-max), so that no thread need be at work on them? */
+bool fs_holds_up(struct fs *fs);
 
 /* ---- modes: mode.c, switch.c. All of it may block. ---- */
 

@@ -18,6 +18,10 @@
 
 extern char **environ;
 
+#ifndef STATX_MNT_ID_UNIQUE /* Linux 6.8 */
+#define STATX_MNT_ID_UNIQUE 0x4000U
+#endif
+
 struct mount {
 	struct fuse_session *session; /* NULL: adopted */
 	int device_fd;		      /* of an adopted one; borrowed */
@@ -29,10 +33,14 @@ struct mount {
 /* Asks no filesystem: ours may have nobody to answer any more. */
 static uint64_t mount_id(const char *path)
 {
+	const int flags = AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT;
 	struct statx st;
 
-	if (statx(AT_FDCWD, path, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_MNT_ID, &st) < 0 ||
-	    !(st.stx_mask & STATX_MNT_ID))
+	if (statx(AT_FDCWD, path, flags, STATX_MNT_ID_UNIQUE, &st) == 0 &&
+	    st.stx_mask & STATX_MNT_ID_UNIQUE)
+		return st.stx_mnt_id;
+	/* one that may be another's when ours is gone */
+	if (statx(AT_FDCWD, path, flags, STATX_MNT_ID, &st) < 0 || !(st.stx_mask & STATX_MNT_ID))
 		return 0;
 	return st.stx_mnt_id;
 }
@@ -259,7 +267,7 @@ static void detach_adopted(struct mount *m)
 	char *argv[] = {"fusermount3", "-u", "-z", "-q", "--", m->mountpoint, NULL};
 	pid_t pid;
 
-	if (!mount_is_there(m))
+	if (connection_ended(m) || !mount_is_there(m))
 		return;
 	if (geteuid() == 0) {
 		if (umount2(m->mountpoint, MNT_DETACH) < 0)

@@ -68,23 +68,23 @@ static bool wants_answer(uint32_t opcode)
 }
 
 /* One request; 0, or a negative errno of the read. */
-static int refuse_one(struct session *s, void *buf, size_t size)
+static int refuse_one(int fd, void *buf, size_t size)
 {
 	struct fuse_in_header *in = buf;
 	struct fuse_out_header out = {.len = sizeof(out), .error = -EIO};
 
-	if (read(s->fd, buf, size) < (ssize_t)sizeof(*in))
+	if (read(fd, buf, size) < (ssize_t)sizeof(*in))
 		return errno ? -errno : -EIO;
 	out.unique = in->unique;
 	/* a client that gave up is nobody to answer to */
-	if (wants_answer(in->opcode) && write(s->fd, &out, sizeof(out)) < 0 && errno != ENOENT)
+	if (wants_answer(in->opcode) && write(fd, &out, sizeof(out)) < 0 && errno != ENOENT)
 		return -errno;
 	return 0;
 }
 
-bool session_refuse(struct session *s, int stop_fd)
+bool session_refuse(struct session *s, int fd, int stop_fd)
 {
-	struct pollfd p[] = {{.fd = s->fd, .events = POLLIN}, {.fd = stop_fd, .events = POLLIN}};
+	struct pollfd p[] = {{.fd = fd, .events = POLLIN}, {.fd = stop_fd, .events = POLLIN}};
 	size_t size = session_buffer_size(s);
 	_cleanup_free_ void *buf = malloc(size);
 	int err = buf ? session_resend(s) : -ENOMEM;
@@ -95,7 +95,7 @@ bool session_refuse(struct session *s, int stop_fd)
 		if (p[1].revents)
 			return false;
 		errno = 0;
-		err = refuse_one(s, buf, size);
+		err = refuse_one(fd, buf, size);
 	}
 	return true;
 }

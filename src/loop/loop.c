@@ -282,11 +282,14 @@ void loop_group_wait(struct loop_group *g)
  * A signal that arrives between a loop's look at `stop` and its sleep is lost, so it is sent again
  * until the loop has ended. (A loop in its ring is interrupted the same way.)
  */
-void loop_group_stop(struct loop_group *g)
+bool loop_group_stop_within(struct loop_group *g, uint64_t nsec)
 {
+	uint64_t start = clock_nsec();
+	bool ended;
+
 	atomic_store(&g->stop, true);
 	pthread_mutex_lock(&g->lock);
-	while (g->running) {
+	while (g->running && clock_nsec() - start < nsec) {
 		struct timespec until;
 
 		for (unsigned i = 0; i < g->started; i++) {
@@ -301,7 +304,14 @@ void loop_group_stop(struct loop_group *g)
 		}
 		pthread_cond_timedwait(&g->changed, &g->lock, &until);
 	}
+	ended = !g->running;
 	pthread_mutex_unlock(&g->lock);
+	return ended;
+}
+
+void loop_group_stop(struct loop_group *g)
+{
+	loop_group_stop_within(g, UINT64_MAX);
 }
 
 void loop_group_free(struct loop_group *g)

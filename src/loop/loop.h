@@ -47,6 +47,8 @@ int loop_group_start(struct loop_group **out, unsigned n, bool ring,
 void loop_group_wait(struct loop_group *g);
 /* Makes the loops end although their sources did not; then waits for them. */
 void loop_group_stop(struct loop_group *g);
+/* The same, but false when one has not ended within NSEC: it is at work for so long. */
+bool loop_group_stop_within(struct loop_group *g, uint64_t nsec);
 void loop_group_free(struct loop_group *g);
 /*
  * Loops that sleep look for requests again. Who took over from a dead process calls it when one is

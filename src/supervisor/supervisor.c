@@ -24,6 +24,14 @@
 #define POINTS_OWN_FAULT 4
 #define POINTS_KILLED_EARLY 1
 #define POINTS_MAX 20
+/* Lives of less than a second in a row that cost no pause, and what the others cost. */
+#define SHORT_LIFE_NSEC UINT64_C(1000000000)
+#define SHORT_LIVES_FREE 8
+#define SHORT_LIFE_PAUSE_MSEC 100
+/* Health is asked for every second at most, so a shorter limit would find everybody hung. */
+#define HANG_LEAST_NSEC UINT64_C(3000000000)
+/* To become ready takes at most this long, or the worker counts as hung. */
+#define START_NSEC UINT64_C(120000000000)
 
 int supervisor_create(const struct supervisor_config *config, struct supervisor **out)
 {
@@ -113,6 +121,13 @@ static void hear_health(struct supervisor *s, const struct health *h)
 	s->answered = h->answered;
 }
 
+static void begin_handing_over(struct supervisor *s)
+{
+	atomic_store(&s->memory->upgrade_error, 0);
+	s->handing_over = true;
+	tell(s, MESSAGE_HAND_OVER);
+}
+
 static void hear(struct supervisor *s)
 {
 	struct message m;
@@ -123,7 +138,7 @@ static void hear(struct supervisor *s)
 		else if (m.kind == MESSAGE_PONG)
 			hear_health(s, &m.health);
 		else if (m.kind == MESSAGE_UPGRADE)
-			tell(s, MESSAGE_HAND_OVER);
+			begin_handing_over(s);
 	}
 }
 
@@ -147,14 +162,28 @@ static void take_signals(struct supervisor *s)
 		take_signal(s, (int)info.ssi_signo);
 }
 
-/* Between two workers; a signal ends the pause. */
-static void pause_before_next(struct supervisor *s)
+/* Between two workers; to be told to end is what ends the pause before MSEC are over. */
+static void pause_for(struct supervisor *s, int msec)
 {
 	struct pollfd p = {.fd = s->signal_fd, .events = POLLIN};
-	int msec = s->points ? MIN(10 << (s->points / 2), 1000) : 0;
+	uint64_t until = clock_nsec() + (uint64_t)msec * 1000000, now;
 
-	if (msec && poll(&p, 1, msec) > 0)
-		take_signals(s);
+	take_signals(s); /* of the worker's end, for one */
+	while (!atomic_load(&s->memory->told_to_end) && (now = clock_nsec()) < until)
+		if (poll(&p, 1, (int)((until - now) / 1000000) + 1) > 0)
+			take_signals(s);
+}
+
+static void pause_before_next(struct supervisor *s)
+{
+	int msec = s->points ? MIN(10 << MIN(s->points / 2, 7u), 1000) : 0;
+
+	/* who is killed again and again, though not by its own fault, costs others their processor
+	 */
+	if (s->short_lives > SHORT_LIVES_FREE)
+		msec = MAX(msec, SHORT_LIFE_PAUSE_MSEC);
+	if (msec)
+		pause_for(s, msec);
 }
 
 /* ---- a worker's life ---- */
@@ -181,26 +210,33 @@ static void life_begins(struct supervisor *s, pid_t pid)
 	uint64_t now = clock_nsec();
 
 	s->started = s->pong = s->progress = s->asked = s->ticked = now;
-	s->ready = s->hung = false;
+	s->ready = s->hung = s->handing_over = false;
 	s->answered = 0;
 	atomic_store(&s->memory->worker, pid);
 }
 
+static bool is_late(struct supervisor *s, uint64_t now, uint64_t limit)
+{
+	if (!s->ready)
+		return now - s->started > MAX(limit, START_NSEC);
+	return now - s->pong > limit + limit / 2 || now - s->progress > limit;
+}
+
+/* Whoever ends by itself, or hands over, answers no questions any more, and may flush for long. */
 static void look_for_hang(struct supervisor *s, pid_t pid, uint64_t now)
 {
 	uint64_t limit = (uint64_t)(s->config.hang_timeout * 1e9);
 	struct tasks t;
 
-	if (!limit || !s->ready || s->hung)
+	if (!limit || s->hung || s->handing_over || atomic_load(&s->memory->ending))
 		return;
-	if (now - s->asked >= MAX(limit / 4, UINT64_C(1000000000))) {
+	limit = MAX(limit, HANG_LEAST_NSEC);
+	if (s->ready && now - s->asked >= MAX(limit / 4, UINT64_C(1000000000))) {
 		s->asked = now;
 		tell(s, MESSAGE_PING);
 	}
-	if (now - s->pong < limit + limit / 2 && now - s->progress < limit)
-		return;
-	tasks_look(pid, s->memory, &t);
-	if (t.waiting_for_storage || t.traced)
+	if (!is_late(s, now, limit) || tasks_look(pid, s->memory, &t) || t.waiting_for_storage ||
+	    t.traced)
 		return;
 	s->hung = true;
 	kill(pid, SIGKILL);
@@ -229,9 +265,10 @@ static bool only_notifications_left(struct supervisor *s, pid_t pid)
 {
 	struct tasks t;
 
-	if (s->nlate == LATE_MAX)
+	/* a descriptor that this opens for a moment could be taken for a leftover by one that
+	 * starts */
+	if (s->nlate == LATE_MAX || !s->ready || tasks_look(pid, s->memory, &t))
 		return false;
-	tasks_look(pid, s->memory, &t);
 	return t.leader_dead && t.alive && t.alive == t.notifying;
 }
 
@@ -246,8 +283,10 @@ static int watch(struct supervisor *s, pid_t pid)
 		int n = poll(p, 2, TICK_MSEC);
 
 		hear(s);
-		if (waitpid(pid, &status, WNOHANG) == pid)
+		if (waitpid(pid, &status, WNOHANG) == pid) {
+			hear(s); /* it may have become ready a moment ago */
 			return status;
+		}
 		take_signals(s);
 		tick(s, pid);
 		if (n == 0 && only_notifications_left(s, pid)) {
@@ -274,14 +313,16 @@ static void write_obituary(struct supervisor *s, pid_t pid, int status)
 static void count_failure(struct supervisor *s, int status)
 {
 	bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && !s->hung;
-	bool good_life = s->ready && clock_nsec() - s->started > GOOD_LIFE_NSEC;
+	/* of one that hung, until it did */
+	uint64_t life = (s->hung ? MIN(s->pong, s->progress) : clock_nsec()) - s->started;
 
-	if (good_life && !s->hung)
+	if (s->ready && life > GOOD_LIFE_NSEC)
 		s->points = 0;
-	else if (!killed)
+	if (!killed && (s->hung || life <= GOOD_LIFE_NSEC))
 		s->points += POINTS_OWN_FAULT;
 	else if (!s->ready)
 		s->points += POINTS_KILLED_EARLY;
+	s->short_lives = life < SHORT_LIFE_NSEC ? s->short_lives + 1 : 0;
 }
 
 static enum outcome judge(struct supervisor *s, int status, bool resumed)
@@ -327,8 +368,12 @@ static int fail(struct supervisor *s)
 /* Returns where the new program could not be started: the old one goes on. */
 static void hand_over(struct supervisor *s)
 {
-	int err = s->config.upgrade(s->config.arg);
+	int err;
 
+	take_signals(s);
+	if (atomic_load(&s->memory->told_to_end))
+		return; /* the next worker does nothing but end */
+	err = s->config.upgrade(s->config.arg);
 	log_error("%s: the upgrade failed, the old program goes on: %s", s->config.name,
 		  strerror(-err));
 	log_release();
@@ -350,28 +395,50 @@ static void clear_for_next(struct supervisor *s)
 		atomic_store(&m->notifying[i], 0);
 }
 
+/*
+ * A system without a process to spare may have one in a moment: there are promises to keep. The
+ * first worker has none yet.
+ */
+static pid_t start_anyhow(struct supervisor *s, bool resumed)
+{
+	pid_t pid;
+
+	while ((pid = start_worker(s, resumed)) < 0 && resumed &&
+	       !atomic_load(&s->memory->told_to_end)) {
+		log_warn("%s: no process to serve: %s", s->config.name, strerror(-pid));
+		log_release();
+		pause_for(s, 1000);
+	}
+	return pid;
+}
+
+static int no_process(struct supervisor *s, int err)
+{
+	log_error("%s: no process to serve: %s", s->config.name, strerror(-err));
+	s->config.detach(s->config.arg);
+	return 2;
+}
+
 int supervisor_run(struct supervisor *s, bool resumed)
 {
-	s->told_ready = resumed;
 	for (;;) {
-		pid_t pid = start_worker(s, resumed);
-		int status = W_EXITCODE(2, 0);
+		pid_t pid = start_anyhow(s, resumed);
 		enum outcome outcome;
+		int status;
 
-		if (pid > 0) {
-			life_begins(s, pid);
-			status = watch(s, pid);
-		} else {
-			log_warn("%s: no process to serve: %s", s->config.name, strerror(-pid));
-			log_release();
-			s->ready = false;
-		}
+		if (pid < 0)
+			return no_process(s, pid);
+		life_begins(s, pid);
+		status = watch(s, pid);
 		outcome = judge(s, status, resumed);
 		if (outcome == OUTCOME_ENDED)
 			return end_status(status);
 		if (outcome != OUTCOME_HANDOVER)
 			write_obituary(s, pid, status);
 		clear_for_next(s);
+		if (!s->told_ready)
+			s->config.go_back(
+			    s->config.arg); /* a program that took over, and cannot serve */
 		if (outcome == OUTCOME_FAILED)
 			return fail(s);
 		if (outcome == OUTCOME_HANDOVER)

@@ -49,6 +49,8 @@ struct supervision {
 	atomic_int worker;
 	atomic_uint restarts, upgrades;
 	struct obituary obituary; /* complete before its successor is started */
+	/* Worker: the mount is gone, or not ours any more: nobody must unmount what is there. */
+	atomic_bool detached;
 	/* Worker: it is ending by itself, since the mount is gone or it was told to; or for an
 	 * upgrade, all requests answered. */
 	atomic_bool ending, told_to_end, handover;
@@ -71,8 +73,11 @@ struct supervisor_config {
 	double hang_timeout; /* seconds; 0: a worker is never taken for hung */
 	/* A worker's life; its exit status. RESUMED: there was one before. In the new process. */
 	int (*work)(void *arg, bool resumed);
-	/* The first worker is ready. */
+	/* The first worker (of this program) is ready. */
 	void (*ready)(void *arg);
+	/* A worker has died before that. Becomes the program before this one, where there is one
+	 * and the mount is served already; else returns. */
+	void (*go_back)(void *arg);
 	/* Answers all requests with EIO until the mount is gone (true) or SIGNAL_FD is readable. */
 	bool (*refuse)(void *arg, int signal_fd);
 	/* Unmounts lazily where the mount is still there. */
@@ -118,6 +123,12 @@ int worker_ready(struct supervisor *s, const struct worker_calls *calls, bool re
 void worker_end(struct supervisor *s);
 /* Asks for an upgrade; hand_over() will be called. 0 or a negative errno. */
 int worker_ask_upgrade(struct supervisor *s);
+
+/*
+ * Has a thread of this process been in one and the same uninterruptible sleep for half a second?
+ * Returns at once where none is in any.
+ */
+bool tasks_wait_for_storage(void);
 
 /* Around a notification to the kernel: a slot of notifying[], or -1. Any thread. */
 int supervision_notify_begin(struct supervision *m);

@@ -38,11 +38,12 @@ struct supervisor {
 	int self_fd; /* pidfd of the supervisor, which the worker polls */
 
 	/* of the worker that there is; times of CLOCK_MONOTONIC, nanoseconds */
-	bool ready, hung;
+	bool ready, hung, handing_over;
 	uint64_t started, asked, pong, progress, answered, ticked;
 	/* of all of them */
 	bool told_ready;
 	unsigned points;
+	unsigned short_lives; /* in a row */
 	/* Dead ones of which threads are left in notifications. */
 	pid_t late[LATE_MAX];
 	unsigned nlate;
@@ -53,7 +54,7 @@ struct supervisor {
 	pthread_t thread;
 };
 
-/* The threads of process PID. */
+/* The threads of process PID. 0, or a negative errno: not all of them could be looked at. */
 struct tasks {
 	bool leader_dead;
 	bool waiting_for_storage; /* one is in uninterruptible sleep */
@@ -61,6 +62,6 @@ struct tasks {
 	unsigned alive;	    /* not counting those that are dead already */
 	unsigned notifying; /* of those, in a notification */
 };
-void tasks_look(pid_t pid, struct supervision *m, struct tasks *out);
+int tasks_look(pid_t pid, struct supervision *m, struct tasks *out);
 
 #endif

@@ -229,6 +229,11 @@ void transport_wait(struct transport *t)
 	loop_group_wait(t->group);
 }
 
+bool transport_stop_within(struct transport *t, uint64_t nsec)
+{
+	return loop_group_stop_within(t->group, nsec);
+}
+
 void transport_stop(struct transport *t)
 {
 	loop_group_stop(t->group);

@@ -38,6 +38,8 @@ bool transport_idle(struct transport *t);
 void transport_wait(struct transport *t);
 /* Stops serving although the mount may still be there. */
 void transport_stop(struct transport *t);
+/* The same, but false when a request holds that up for more than NSEC. */
+bool transport_stop_within(struct transport *t, uint64_t nsec);
 /* After wait or stop, and after the pool is gone: memory freed. */
 void transport_free(struct transport *t);
 
