@@ -17,7 +17,7 @@ status_of() { mount_status "$MNT" | jq -c "$1"; }
 same_worker() { [ "$(worker_pid "$MNT")" = "$1" ]; }
 other_worker() { ! same_worker "$1" && [ -n "$(worker_pid "$MNT")" ]; }
 
-plan 52
+plan 63
 BACK=$WORK/back
 MNT=$WORK/mnt
 mkdir "$BACK"
@@ -112,8 +112,45 @@ is "$(worker_pid "$MNT")" = "$old" "the old one goes on"
 exec 7>&- 8>&-
 succeeds "unmounts, the supervisor ends with status 0" umount_cachefs "$MNT"
 
-# ---- again and again ----
+# ---- an upgrade at once: rules, and a name that wants to be escaped ----
+cp "$installed" "$WORK/bin/mount.cachefs"
+MNT="$WORK/mnt,with=commas"
+mkdir "$WORK/back3" "$WORK/back3/sub"
+echo '*.raw directsync' >"$WORK/rules"
+for f in a.img b.raw "sub/c,d.raw"; do echo "$f" >"$WORK/back3/$f"; done
+must_mount "$WORK/back3" "$MNT" "cache=unsafe,rule=*.img=writethrough,rules=$WORK/rules"
+exec 7<"$MNT/a.img"
+echo '*.raw unsafe' >"$WORK/rules" # counts with a reload, not before
+succeeds "upgrade right after the mount" "$CTL" upgrade "$MNT"
+mode_of() { "$CTL" mode "$1" | head -n 1; }
+is "$(mode_of "$MNT/a.img")" = "writethrough (rule)" "an open file has the mode of its rule"
+is "$(mode_of "$MNT/sub/c,d.raw")" = "directsync (rule)" "so has one by the rules as they were read"
+succeeds "killed" kill_worker "$MNT"
+is "$(mode_of "$MNT/b.raw")" = "directsync (rule)" "and after a kill"
+succeeds "reload" "$CTL" reload "$MNT"
+is "$(mode_of "$MNT/b.raw")" = "unsafe (rule)" "reads them again"
+exec 7<&-
+# says that it can, and is nothing that can be executed by its descriptor
+printf '#!/bin/sh\necho impostor 1; exit 0\n' >"$WORK/bin/new"
+chmod +x "$WORK/bin/new"
+mv "$WORK/bin/new" "$WORK/bin/mount.cachefs"
+run "$CTL" upgrade "$MNT"
+is "$status:$(grep -c 'the old program goes on' <<<"$output")" = 2:1 "one that lies: the old program goes on"
+is "$(cat "$MNT/b.raw")" = b.raw "and serves"
+
+# ---- the place is another's by the time that the supervisor ends ----
+old=$(daemon_pid "$MNT")
+kill -STOP "$old"
+umount "$MNT"
 MOUNT_CACHEFS=$installed
+must_mount "$WORK/back3" "$MNT" cache=writeback
+kill -CONT "$old"
+succeeds "the supervisor of an earlier mount ends" wait_end "$old" 30
+is "$(cat "$MNT/b.raw")" = b.raw "and leaves the new one alone"
+umount_cachefs "$MNT"
+MNT=$WORK/mnt
+
+# ---- again and again ----
 must_mount "$BACK" "$MNT" cache=writeback
 exec 7<>"$MNT/file"
 for ((i = 0; i < 5; i++)); do
