@@ -81,11 +81,22 @@ static int explain_switch(int err, char *error, size_t size)
 	return err;
 }
 
+/*
+ * With options_lock held: a successor has these, too. Before they are in force as well, since who
+ * is told by a signal asks nobody again.
+ */
+static void options_changed(struct session *s)
+{
+	if (s->changed)
+		s->changed(s->changed_arg);
+}
+
 /* With options_lock held: RULES (consumed) are those of the options, and in force. */
 static void rules_renew(struct session *s, struct rules *rules, struct fs_switched *switched)
 {
 	rules_unref(s->options->parsed_rules);
 	s->options->parsed_rules = rules_ref(rules);
+	options_changed(s);
 	fs_set_rules(s->fs, rules, switched);
 }
 
@@ -131,6 +142,7 @@ static int remount_to(struct session *s, struct options *wanted, struct rules *r
 		rules_unref(rules);
 		return err;
 	}
+	options_changed(s);
 	err = checkpoint_renew(s, error, size);
 	if (!err)
 		err = switches_renew(s, before, error, size);
@@ -166,13 +178,6 @@ static int remount_locked(struct session *s, const char *string, char *error, si
 		err = remount_to(s, &wanted, rules, error, size);
 	options_free(&wanted);
 	return err;
-}
-
-/* With options_lock held. */
-static void options_changed(struct session *s)
-{
-	if (s->changed)
-		s->changed(s->changed_arg);
 }
 
 static int do_remount(const struct ioctl_call *c)
@@ -211,7 +216,6 @@ int control_reload(struct session *s, struct cachefs_reload *out)
 	if (!err) {
 		out->rules = (uint32_t)rules_count(rules);
 		rules_renew(s, rules, &n);
-		options_changed(s);
 	}
 	pthread_mutex_unlock(&s->options_lock);
 	out->switched = n.switched;
@@ -248,6 +252,7 @@ static int set_mount_mode(struct session *s, uint32_t uid, struct switches sw, c
 	pthread_mutex_lock(&s->options_lock);
 	before = o->switches;
 	o->switches = o->mode = o->override = sw;
+	options_changed(s);
 	err = switches_renew(s, before, error, size);
 	options_changed(s);
 	pthread_mutex_unlock(&s->options_lock);
