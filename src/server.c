@@ -280,8 +280,8 @@ void server_ready(struct server *s)
 static void forget_predecessor(struct server *s)
 {
 	handover_keep(s, s->predecessor_state, s->predecessor);
-	close(s->predecessor_state);
-	close(s->predecessor);
+	cleanup_fd(&s->predecessor_state);
+	cleanup_fd(&s->predecessor);
 	s->predecessor = s->predecessor_state = -1;
 }
 
@@ -291,7 +291,7 @@ static void ready(void *arg)
 
 	if (!s->took_over)
 		server_ready(s);
-	else if (s->predecessor >= 0)
+	else
 		forget_predecessor(s);
 }
 
