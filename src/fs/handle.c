@@ -4,7 +4,6 @@
 #include <string.h>
 #include <utlist.h>
 
-#include "base/cap.h"
 #include "base/log.h"
 #include "durability/checkpoint_ranges.h"
 #include "engine/bounce.h"
@@ -194,18 +193,9 @@ struct file *file_new(struct fs *fs, struct node *n)
 	return f;
 }
 
-/* The kernel has no open of F; the next one decides anew whether it is on the kernel path. */
-static void backing_forget(struct fs *fs, struct file *f)
+/* Without a backing id: one that others knew has withdrawn it. */
+static void file_free(struct file *f)
 {
-	/* not recorded any more once it is closed: closing it twice does no harm */
-	if (f->backing_id > 0)
-		fs->config.backing_close(fs->config.backing_arg, f->backing_id);
-	f->backing_id = f->node->rec->backing_id = 0;
-}
-
-static void file_free(struct fs *fs, struct file *f)
-{
-	backing_forget(fs, f);
 	budget_file_destroy(atomic_load(&f->budget));
 	checkpoint_gate_destroy(atomic_load(&f->gate));
 	path_fd_put(&f->path);
@@ -249,7 +239,7 @@ static struct file *file_publish(struct fs *fs, struct node *n, struct file *fre
 	}
 	pthread_mutex_unlock(&s->lock);
 	if (f != fresh)
-		file_free(fs, fresh);
+		file_free(fresh);
 	return f;
 }
 
@@ -274,60 +264,23 @@ void file_put(struct fs *fs, struct file *f)
 	struct node *n = f->node;
 	struct node_shard *s = node_shard(fs, n);
 	_cleanup_fd_ int witness = -1;
+	int backing_id = 0;
 	bool last;
 
 	pthread_mutex_lock(&s->lock);
 	last = --f->opens == 0;
 	if (last) {
 		n->file = NULL;
+		backing_id = backing_id_withdraw(f); /* the next open has a record of its own */
 		witness = owes_closed(f);
 		stats_retire(&f->stats); /* with the lock: a sum over all has it once (status.c) */
 	}
 	pthread_mutex_unlock(&s->lock);
 	if (!last)
 		return;
-	file_free(fs, f);
+	backing_id_close(fs, n, backing_id);
+	file_free(f);
 	node_unref(fs, n);
-}
-
-/*
- * One at a time, so that a registration that a kill has left without a record has an id behind the
- * newest one that was recorded (backing_ids_resume()). The ioctl does no I/O.
- */
-static int backing_register(struct fs *fs, int fd, struct node_record *r)
-{
-	int id;
-
-	pthread_mutex_lock(&fs->backing_lock);
-	id = fs->config.backing_open(fs->config.backing_arg, fd);
-	if (id > 0) {
-		__atomic_store_n(&r->backing_id, id, __ATOMIC_RELEASE);
-		atomic_store(&fs->shared->state->last_backing_id, id);
-	}
-	pthread_mutex_unlock(&fs->backing_lock);
-	return id;
-}
-
-/*
- * The kernel keeps the credentials of this call for all that it will do with the file. Without
- * CAP_FSETID among them suid and sgid fall at any write, root's included; so files that have them
- * now stay with the daemon, which tells writers apart.
- */
-static int backing_open(struct fs *fs, struct node *n, int fd, uid_t uid)
-{
-	struct stat st;
-	int id;
-
-	if (fstat(fd, &st) < 0 || st.st_mode & (S_ISUID | S_ISGID))
-		return -EOPNOTSUPP;
-	fs_thread_allocator(fs, uid);
-	cap_thread_fsetid(false);
-	id = backing_register(fs, fd, n->rec);
-	fs_thread_allocator(fs, 0);
-	if (id < 0)
-		log_debug("a file is served by the daemon: the kernel path refused it: %s",
-			  strerror(-id));
-	return id ? id : -EIO;
 }
 
 /*
@@ -340,7 +293,7 @@ static struct plan file_plan(struct fs *fs, struct file *f, struct handle *h, ui
 
 	if (!f->backing_id) {
 		f->backing_id =
-		    plan.backing_id ? backing_open(fs, f->node, h->fd, uid) : -EOPNOTSUPP;
+		    plan.backing_id ? backing_id_open(fs, f->node, h->fd, uid) : -EOPNOTSUPP;
 		f->kernel_refused = plan.backing_id && f->backing_id < 0;
 		f->node->rec->backing_id = f->backing_id;
 		f->node->rec->kernel_refused = f->kernel_refused;
@@ -364,7 +317,7 @@ static int handle_attach(struct fs *fs, struct file *f, struct handle *h, uid_t 
 
 	pthread_mutex_lock(&f->lock);
 	if (!f->handles) /* closed by all, and only kept by what is done in the background */
-		backing_forget(fs, f);
+		backing_id_forget(fs, f);
 	h->plan = file_plan(fs, f, h, uid);
 	err = h->plan.error ? h->plan.error : handle_apply_direct(h, h->plan.direct);
 	if (!err)

@@ -175,6 +175,7 @@ int handles_resume(struct fs *fs)
 		struct node *n = arena_private(fs->nodes, i);
 		bool held = node_was_open(n->rec); /* nodes_rebuild() */
 
+		backing_id_resume(fs, n);
 		if (n->file)
 			err = file_resume(fs, n->file);
 		else

@@ -85,6 +85,22 @@ void owes_opened(struct file *f);
 int owes_closed(struct file *f);
 void owes_recall(struct file *f);
 
+/*
+ * backing_id.c. With F->lock held: registers FD, an open of N by UID, with the kernel. An id > 0,
+ * or a negative errno. And, when the kernel has no open of F: the next one decides anew whether it
+ * is on the kernel path.
+ */
+int backing_id_open(struct fs *fs, struct node *n, int fd, uid_t uid);
+void backing_id_forget(struct fs *fs, struct file *f);
+/*
+ * F is its node's open file no more, with the shard's lock: the id that backing_id_close() has to
+ * close without it, or 0. From then on the record is that of who opens the node next.
+ */
+int backing_id_withdraw(struct file *f);
+void backing_id_close(struct fs *fs, struct node *n, int id);
+/* Closes what a worker before us had withdrawn, and perhaps not closed. */
+void backing_id_resume(struct fs *fs, struct node *n);
+
 /* The plan for one more open of F. With F->lock held. */
 struct plan file_plan_open(const struct fs *fs, const struct file *f, struct switches sw,
 			   int client_flags);

@@ -17,6 +17,7 @@
 #define CACHEFS_FS_NODE_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/stat.h>
@@ -46,7 +47,7 @@ struct node_record {
 	uint32_t type;	    /* S_IFMT bits */
 	uint32_t names;	    /* the first struct name_record, or 0. fs->tree */
 	int32_t fd;	    /* O_PATH, + 1. fs->fds.lock */
-	int32_t backing_id; /* as file->backing_id. file->lock */
+	int32_t backing_id; /* as file->backing_id. file->lock; withdrawn with the shard's */
 	/* file_mode_record(): the mode in force of the open file, or 0. file->lock */
 	uint32_t mode;
 	int32_t close_error; /* errno of the flush after a last close that failed. shard */
@@ -63,6 +64,8 @@ struct node_record {
 	uint8_t flush_owed;	/* closed by the last writer, and not flushed yet */
 	uint8_t handle[NODE_HANDLE_MAX];
 	struct node_owes owes;
+	/* A backing id that was withdrawn, until it is closed; or 0. Was padding (0) before */
+	atomic_int closing_id;
 };
 
 /* It was published, and not withdrawn. */
@@ -74,7 +77,8 @@ static inline bool node_record_in_use(const struct node_record *r)
 /* There is, or was a moment ago, an open file that leaves something here. */
 static inline bool node_was_open(const struct node_record *r)
 {
-	return r->mode || r->backing_id > 0 || atomic_load(&r->owes.witness);
+	return r->mode || r->backing_id > 0 || atomic_load(&r->closing_id) ||
+	       atomic_load(&r->owes.witness);
 }
 
 #define NAME_PART 48 /* bytes */
