@@ -27,6 +27,7 @@ struct private_dir {
 	bool busy;
 	atomic_int dir_fd;     /* -1: not opened yet; its number stays, as others have it */
 	int lock_fd;	       /* turn; -1: not the owner */
+	bool adopted;	       /* turn; the lock is a dead process's, and may be claimed yet */
 	atomic_int *record;    /* LOCK_FD + 1, for who comes after us; or NULL */
 	atomic_uint owners;    /* calls of private_dir_own() that were not given back */
 	atomic_int complained; /* errno of the last refusal that was logged */
@@ -240,12 +241,14 @@ int private_dir_record(struct private_dir *p, atomic_int *lock_fd)
 		err = check_lock(p, p->lock_fd);
 	if (err)
 		release_lock(p);
+	p->adopted = !err;
 	return err;
 }
 
 void private_dir_settle(struct private_dir *p)
 {
 	turn_take(p);
+	p->adopted = false;
 	if (!atomic_load(&p->owners))
 		release_lock(p);
 	turn_give(p);
@@ -282,7 +285,8 @@ int private_dir_try_own_existing(struct private_dir *p)
 void private_dir_disown(struct private_dir *p)
 {
 	turn_take(p);
-	if (atomic_fetch_sub(&p->owners, 1) == 1)
+	/* a short owner in between gives nothing up that others will rely on */
+	if (atomic_fetch_sub(&p->owners, 1) == 1 && !p->adopted)
 		release_lock(p);
 	turn_give(p);
 }

@@ -4,6 +4,7 @@
 #include "base/cap.h"
 #include "engine/bounce.h"
 #include "fs/internal.h"
+#include "fs/witness.h"
 
 static int handle_fd(struct fs *fs, uint64_t fh)
 {
@@ -42,6 +43,8 @@ static int size_settle(struct fs *fs, int fd, struct node *n, struct file *f)
 
 	if (fs->config.engine->null)
 		return 0;
+	if (f && (plan.direct || plan.sync_metadata))
+		witness_open(fs, f); /* FD may be a handle's */
 	if (plan.direct)
 		err = bounce_drop_cache(fd);
 	if (err)

@@ -3,7 +3,6 @@
 #include <linux/falloc.h>
 
 #include "base/cap.h"
-#include "engine/bounce.h"
 #include "fs/cred.h"
 #include "fs/internal.h"
 #include "fs/once.h"
@@ -22,10 +21,8 @@ static int durable(struct fs *fs, const struct plan *plan, struct file *f, int f
 static int settle(struct fs *fs, struct handle *h, int err)
 {
 	if (h->plan.direct && !fs->config.engine->null) {
-		int drop = bounce_drop_cache(h->fd);
+		int drop = file_drop_cache(fs, h->file, h->fd);
 
-		if (drop)
-			flush_latch(&h->file->flush, drop);
 		err = err ? err : drop;
 	}
 	return err ? err : durable(fs, &h->plan, h->file, h->fd);
@@ -382,7 +379,7 @@ static ssize_t copy_owned(struct fs *fs, struct handle *in, off_t from, struct h
 	n = sysret(copy_file_range(fd_in, &from, fd_out, &to, len, 0));
 	err = settle(fs, out, MIN((int)n, 0)); /* a part may be there in spite of an error */
 	if (in->plan.direct && !fs->config.engine->null)
-		bounce_drop_cache(in->fd);
+		file_drop_cache(fs, in->file, in->fd); /* latched: of what others wrote */
 	return err ? err : n;
 }
 

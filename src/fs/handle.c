@@ -6,9 +6,9 @@
 
 #include "base/log.h"
 #include "durability/checkpoint_ranges.h"
-#include "engine/bounce.h"
 #include "fs/internal.h"
 #include "fs/once.h"
+#include "fs/witness.h"
 #include "supervisor/arena.h"
 
 struct handle *handle_get(struct fs *fs, uint64_t fh)
@@ -402,7 +402,7 @@ int handle_create_file(struct fs *fs, struct node *n, int fd, int client_flags, 
 	if (handle_plan(h).kernel_sync && file_sync_changed(fs, f))
 		leave_kernel_path(h);
 	if (first && handle_plan(h).direct && !fs->config.engine->null)
-		bounce_drop_cache(fd); /* what others left in the page cache */
+		file_drop_cache(fs, f, fd); /* what others left in the page cache */
 	err = h->can_write && handle_plan(h).flush == FLUSH_DROP ? unsafe_opened(fs, f, h) : 0;
 	if (err) {
 		handle_destroy(fs, h);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "fs/witness.h"
 
+#include "engine/bounce.h"
 #include "fs/internal.h"
 
 void witness_open(struct fs *fs, struct file *f)
@@ -29,6 +30,17 @@ void witness_ask(struct file *f)
 int witness_withdraw(struct file *f)
 {
 	return atomic_exchange(&f->node->rec->owes.witness, 0) - 1;
+}
+
+int file_drop_cache(struct fs *fs, struct file *f, int fd)
+{
+	int err;
+
+	witness_open(fs, f);
+	err = bounce_drop_cache(fd);
+	if (err)
+		flush_latch(&f->flush, err);
+	return err;
 }
 
 void witness_sync_open(struct fs *fs)

@@ -135,6 +135,45 @@ Test(owes, a_file_that_is_flushed_has_a_witness)
 	end_counting();
 }
 
+/* Also where a size or what is in the page cache is settled, and no client asks for a flush. */
+static void die_in_a_new_size(void)
+{
+	struct fs_setattr a = {.valid = FS_SET_SIZE, .size = 3};
+	struct statx st;
+
+	open_one();
+	IN_WORKER(!node_get(fs, told->ids[0])->rec->owes.witness);
+	atomic_store(&syncs->die, true);
+	fs_setattr(fs, told->ids[0], told->fhs[0], &a, &st);
+}
+
+Test(owes, a_file_whose_size_is_set_has_a_witness)
+{
+	begin_counting("writethrough");
+	worker(die_in_a_new_size);
+	atomic_store(&syncs->die, false);
+	resume();
+	cr_assert_geq(fcntl(node_get(fs, told->ids[0])->rec->owes.witness - 1, F_GETFD), 0);
+	end_counting();
+}
+
+static void open_direct(void)
+{
+	told->fhs[0] = make_file(1, "f", "", &told->ids[0]);
+	IN_WORKER(told->fhs[0]);
+	IN_WORKER(node_get(fs, told->ids[0])->rec->owes.witness);
+}
+
+Test(owes, a_file_whose_cache_is_dropped_at_the_open_has_a_witness)
+{
+	begin_counting("none");
+	if (!config.caps.backing_direct_io)
+		cr_skip_test("no direct I/O here");
+	worker(open_direct);
+	resume();
+	end_counting();
+}
+
 /* ---- unsafe: the marker, and the flush after the last close ---- */
 
 static bool marked(void)

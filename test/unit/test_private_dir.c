@@ -378,6 +378,26 @@ Test(private_dir, the_lock_of_a_killed_owner_is_never_free)
 	cr_assert_eq(ended(start(try_it, 0)), 0);
 }
 
+Test(private_dir, the_lock_of_a_killed_owner_outlives_short_owners)
+{
+	int fd;
+
+	cr_assert_eq(private_dir_record(p, &record), 0);
+	cr_assert_eq(private_dir_own(p), 0);
+	fd = record;
+	killed();
+	cr_assert_eq(private_dir_try_own_existing(p), 0);
+	private_dir_disown(p);
+	cr_assert_eq(record, fd);
+	cr_assert_eq(ended(start(try_it, 0)), 16, "others are still to claim it");
+	cr_assert_eq(private_dir_own(p), 0);
+	private_dir_settle(p);
+	cr_assert_eq(record, fd);
+	private_dir_disown(p);
+	cr_assert_eq(record, 0);
+	cr_assert_eq(ended(start(try_it, 0)), 0);
+}
+
 Test(private_dir, the_lock_of_a_killed_owner_goes_when_nobody_claims_it)
 {
 	cr_assert_eq(private_dir_record(p, &record), 0);
