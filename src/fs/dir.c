@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 
 #include "fs/internal.h"
+#include "fs/once.h"
 
 struct linux_dirent64 { /* getdents64(2) */
 	uint64_t d_ino;
@@ -58,10 +59,16 @@ int fs_fsyncdir(struct fs *fs, uint64_t fh, bool datasync)
 		flush_count_write(NULL, false, 0);
 		return 0;
 	}
+	if (once_done(&err))
+		return err;
 	start = clock_nsec();
 	err = fs->config.engine->sync(h->fd, datasync); /* a directory's errors are not latched */
 	flush_count_write(NULL, true, clock_nsec() - start);
-	return err == -EINVAL ? 0 : err; /* a filesystem without fsync for directories */
+	if (err == -EINVAL) /* a filesystem without fsync for directories */
+		return 0;
+	if (!err)
+		err = fs_sync_again(fs, true);
+	return err ? once_end(err) : 0;
 }
 
 static bool dot_or_dotdot(const char *name)

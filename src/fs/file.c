@@ -244,8 +244,15 @@ static int create_at(struct fs *fs, struct node *parent, int dir_fd, const char 
 static int create_again(struct fs *fs, struct fs_entry *e, struct fs_opened *o)
 {
 	struct handle *h = handle_of_request(fs, 0);
-	int err = h && h->file ? fs_statx_fd(h->fd, &e->st) : 1;
+	int err;
 
+	/* it failed, perhaps after the open; one that found another's file may have gone on */
+	if (once_done(&err) && err && err != -EEXIST) {
+		if (h)
+			handle_destroy(fs, h);
+		return err;
+	}
+	err = h && h->file ? fs_statx_fd(h->fd, &e->st) : 1;
 	if (err)
 		return err;
 	fs_fix_ino(fs, &e->st);
@@ -270,7 +277,7 @@ int fs_create_file(struct fs *fs, uint64_t parent, const char *name, int flags, 
 		err = create_at(fs, p, dir.fd, name, flags, mode, c, e, o);
 	if (err)
 		return err;
-	err = fs_sync_dir(fs, dir.fd, fs_names_sync(fs, node_get(fs, e->id)));
+	err = fs_sync_dir_once(fs, dir.fd, fs_names_sync(fs, node_get(fs, e->id)));
 	if (err) {
 		fs_release(fs, o->fh);
 		fs_forget(fs, e->id, 1);

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "config/rules.h"
 #include "fs/internal.h"
+#include "fs/once.h"
 #include "fs/shared.h"
 #include "fs/resume.h"
 #include "fs/sweep.h"
@@ -82,6 +83,22 @@ int fs_sync_dir(struct fs *fs, int dir_fd, bool sync)
 		return 0;
 	fd = fs_reopen(fs, dir_fd, O_RDONLY | O_DIRECTORY);
 	return fd < 0 ? fd : sysret(fsync(fd));
+}
+
+int fs_sync_again(struct fs *fs, bool owed)
+{
+	if (!owed || fs->config.engine->null || !once_resent())
+		return 0;
+	return fs_sync_backing(fs);
+}
+
+int fs_sync_dir_once(struct fs *fs, int dir_fd, bool sync)
+{
+	int err = fs_sync_dir(fs, dir_fd, sync);
+
+	if (!err)
+		err = fs_sync_again(fs, sync);
+	return err ? once_end(err) : 0;
 }
 
 int fs_sync_attr(struct fs *fs, struct sync_attr **out)

@@ -140,6 +140,13 @@ bool fs_private_name(const struct fs *fs, const struct node *dir, const char *na
 int fs_node_path(struct fs *fs, struct node *n, char *buf, size_t size);
 /* Names changed in DIR_FD (O_PATH): on stable storage with SYNC. */
 int fs_sync_dir(struct fs *fs, int dir_fd, bool sync);
+/* The same at the end of a request that may come again: an error is kept with it. */
+int fs_sync_dir_once(struct fs *fs, int dir_fd, bool sync);
+/*
+ * The thread's request owes a sync (OWED), which succeeded: when the request came again, a dead
+ * worker may have been told the error instead, and the backing's own record of errors has it.
+ */
+int fs_sync_again(struct fs *fs, bool owed);
 /* Must changes of the names of N (NULL: unknown) be on stable storage? May block. */
 bool fs_names_sync(struct fs *fs, struct node *n);
 

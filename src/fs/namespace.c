@@ -15,14 +15,6 @@ static int dir_get(struct fs *fs, uint64_t id, const char *name, struct node **n
 	return *n ? path_fd_get(fs, *n, dir) : report_or_stale(id, -EPERM);
 }
 
-/* An error of a directory is told once, so it has to be kept with the request. */
-static int sync_dir_once(struct fs *fs, int dir_fd, bool sync)
-{
-	int err = fs_sync_dir(fs, dir_fd, sync);
-
-	return err ? once_end(err) : 0;
-}
-
 /* What was made at NAME: durable where the mode says so, then its entry. */
 static int created(struct fs *fs, struct node *parent, int dir_fd, const char *name,
 		   struct fs_entry *e)
@@ -31,7 +23,7 @@ static int created(struct fs *fs, struct node *parent, int dir_fd, const char *n
 
 	if (err)
 		return err;
-	err = sync_dir_once(fs, dir_fd, fs_names_sync(fs, node_get(fs, e->id)));
+	err = fs_sync_dir_once(fs, dir_fd, fs_names_sync(fs, node_get(fs, e->id)));
 	if (err)
 		fs_forget(fs, e->id, 1);
 	return err;
@@ -198,7 +190,7 @@ static int remove_name(struct fs *fs, uint64_t parent, const char *name, int fla
 	}
 	once_end(err);
 	node_name_lost(&held, p, name, !err);
-	return err ? err : sync_dir_once(fs, dir.fd, sync);
+	return err ? err : fs_sync_dir_once(fs, dir.fd, sync);
 }
 
 int fs_unlink(struct fs *fs, uint64_t parent, const char *name)
@@ -309,8 +301,8 @@ static int rename_found(struct fs *fs, struct renaming *r)
 	if (r->other)
 		node_unref(fs, r->other);
 	if (!err)
-		err = sync_dir_once(fs, r->to_fd, sync);
-	return err || r->from == r->to ? err : sync_dir_once(fs, r->from_fd, sync);
+		err = fs_sync_dir_once(fs, r->to_fd, sync);
+	return err || r->from == r->to ? err : fs_sync_dir_once(fs, r->from_fd, sync);
 }
 
 int fs_rename(struct fs *fs, uint64_t parent, const char *name, uint64_t newparent,

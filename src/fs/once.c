@@ -38,6 +38,11 @@ bool once_done(int *result)
 	return true;
 }
 
+bool once_resent(void)
+{
+	return current && current->resent;
+}
+
 bool once_begun(void)
 {
 	return current && current->begun;

@@ -45,6 +45,8 @@ struct once *fs_once(void);
 /* E (or NULL: nothing) is what a dead worker has left of O. */
 void once_found(struct once *o, struct journal_entry *e);
 
+/* A dead worker read it before, and may have executed it. */
+bool once_resent(void);
 /* The dead worker made the system call: *RESULT (0 or a negative errno) is what it came to. */
 bool once_done(int *result);
 /* It was about to, and may have. */

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "fs/internal.h"
 #include "fs/once.h"
+#include "fs/witness.h"
 
 /* A regular file that UID may decide about. Its descriptor (O_PATH) goes to FD. */
 static int find(struct fs *fs, uint64_t dir, const char *name, uid_t uid, struct path_fd *parent,
@@ -47,6 +48,10 @@ int fs_trust(struct fs *fs, uint64_t dir, const char *name, uid_t uid)
 		struct file *f = n->rec->close_error ? file_find(fs, n) : NULL;
 
 		if (f) { /* open still, or being flushed again */
+			/* it knows the error; the next one does not, which somebody was told of */
+			int witness = witness_withdraw(f);
+
+			cleanup_fd(&witness);
 			flush_forgive(&f->flush);
 			file_put(fs, f);
 		}

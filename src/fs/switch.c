@@ -254,10 +254,12 @@ int fs_mode_apply(struct fs *fs, struct node *n)
 		if (!err && !switched)
 			err = barrier(fs, f->path.fd, &f->flush, mode.switches);
 		file_put(fs, f);
-		return err;
+	} else {
+		mode = fs_mode_of(fs, n);
+		err = path_fd_get(fs, n, &p);
+		err = err ? err : barrier(fs, p.fd, &closed, mode.switches);
 	}
-	err = path_fd_get(fs, n, &p);
-	return err ? err : barrier(fs, p.fd, &closed, fs_mode_of(fs, n).switches);
+	return err ? err : fs_sync_again(fs, !mode.switches.no_flush);
 }
 
 struct late_barrier {

@@ -165,7 +165,9 @@ int unsafe_resumed(struct fs *fs, struct file *f, struct handle *h)
 	struct unsafe *u = fs->unsafe;
 
 	pthread_mutex_lock(&u->lock);
-	if (h->rec->unsafe)
+	/* a switch that was not over may have had it drop flushes before it was counted; where
+	 * its descriptor was given away it was closed */
+	if (h->rec->unsafe || (h->can_write && h->fd >= 0 && f->mode.switches.no_flush))
 		count(u, f, h);
 	pthread_mutex_unlock(&u->lock);
 	return 0;
@@ -176,7 +178,8 @@ void unsafe_resumed_open(struct fs *fs, struct file *f)
 	/* a racy look: whoever is the first or the last now looks for itself */
 	if (!__atomic_load_n(&f->unsafe_writers, __ATOMIC_RELAXED))
 		return;
-	begin(fs->unsafe, f, f->mode.origin); /* the log says what became of it */
+	if (!begin(fs->unsafe, f, f->mode.origin)) /* else the log says what became of it */
+		record_all(fs->unsafe, f);
 	checkpointer_resumed(fs->checkpointer, f);
 }
 

@@ -61,7 +61,7 @@ static const struct opcode opcodes[] = {
     OP(READDIR, META, op_readdir),
     OP(READDIRPLUS, META, op_readdirplus),
     OP(RELEASEDIR, META, op_release),
-    OP(FSYNCDIR, FLUSH, op_fsyncdir),
+    OP_ONCE(FSYNCDIR, FLUSH, op_fsyncdir), /* told of an error once */
     OP(GETXATTR, META, op_getxattr),
     OP(LISTXATTR, META, op_listxattr),
     OP_ONCE(SETXATTR, FLUSH, op_setxattr),

@@ -236,6 +236,30 @@ Test(owes, the_marker_goes_on)
 	end_counting();
 }
 
+/* As if it had been killed in a switch, and the handle opened in the midst of that. */
+static void open_uncounted(void)
+{
+	struct handle *h;
+
+	open_one();
+	h = handle_get(fs, told->fhs[0]);
+	h->rec->unsafe = false;
+	IN_WORKER(marker_end(fs->unsafe->marker) == 0 && !marked());
+}
+
+Test(owes, a_handle_that_drops_flushes_counts)
+{
+	begin_counting("unsafe");
+	worker(open_uncounted);
+	resume();
+	cr_assert_eq(fs->unsafe->writers, 1);
+	cr_assert(marked());
+	cr_assert(handle_get(fs, told->fhs[0])->rec->unsafe);
+	fs_release(fs, told->fhs[0]);
+	WAIT_FOR(atomic_load(&syncs->count) == 1);
+	end_counting();
+}
+
 Test(owes, the_marker_ends_when_all_is_closed)
 {
 	begin_counting("unsafe");
@@ -312,7 +336,9 @@ Test(owes, what_could_not_be_flushed_is_trusted_by_nobody_but_who_may)
 	cr_assert_eq(fs->unsafe->failed_files, 1);
 	cr_assert_eq(fs_open(fs, told->ids[0], O_RDWR, false, &caller, &o), 0);
 	cr_assert_eq(fs_fsync(fs, o.fh, false), -EIO);
+	cr_assert_neq(node_get(fs, told->ids[0])->rec->owes.witness, 0);
 	cr_assert_eq(fs_trust(fs, 1, "f", 0), 0);
+	cr_assert_eq(node_get(fs, told->ids[0])->rec->owes.witness, 0, "it knows the error");
 	cr_assert_eq(fs->unsafe->failed_files, 0);
 	cr_assert_eq(fs_fsync(fs, o.fh, false), 0);
 	end_counting();
