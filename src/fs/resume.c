@@ -112,6 +112,34 @@ static void resume_job(struct pool_job *job)
 	free(r);
 }
 
+/*
+ * Which pages the kernel has is not known, so writes would drop them for good, each after a
+ * notification.
+ */
+static void pages_job(struct pool_job *job)
+{
+	struct resuming *r = container_of(job, struct resuming, job);
+
+	for (size_t i = 0; i < r->all.count; i++)
+		sweep_now(r->fs, r->all.files[i]);
+	fs_open_files_put(r->fs, &r->all);
+	free(r);
+}
+
+/* Without memory they stay unknown. */
+static void drop_pages_soon(struct fs *fs)
+{
+	struct resuming *r = calloc(1, sizeof(*r));
+
+	if (!r || fs_open_files(fs, &r->all)) {
+		free(r);
+		return;
+	}
+	r->fs = fs;
+	r->job = (struct pool_job){.run = pages_job, .lane = LANE_NOTIFY};
+	pool_submit(fs->config.pool, &r->job);
+}
+
 /* Does not block. */
 static void start_file(struct fs *fs, struct file *f)
 {
@@ -121,8 +149,6 @@ static void start_file(struct fs *fs, struct file *f)
 
 	if (own)
 		unsafe_resumed_closed(fs, own);
-	if (fs->sweep)
-		sweep_schedule(fs->sweep, f);
 }
 
 int fs_resume(struct fs *fs)
@@ -141,5 +167,6 @@ int fs_resume(struct fs *fs)
 	r->fs = fs;
 	r->job = (struct pool_job){.run = resume_job, .lane = LANE_FLUSH};
 	pool_submit(fs->config.pool, &r->job);
+	drop_pages_soon(fs);
 	return unsafe_start(fs->unsafe);
 }

@@ -25,24 +25,28 @@ struct sweep {
 };
 
 /*
- * All pages that the kernel has of N by now go. Before, so that none is missed: another read of the
- * file schedules it again. After: where none was read meanwhile there are none, and writes need not
- * drop them any more.
+ * Before, so that none is missed: another read of the file counts. After: where none was read
+ * meanwhile there are none, and writes need not drop them any more.
  */
+void sweep_now(struct fs *fs, struct file *f)
+{
+	unsigned long long reads = atomic_load(&f->fuse_pages);
+
+	fs->config.invalidate(fs->config.invalidate_arg, node_id(f->node), 0, 0);
+	atomic_compare_exchange_strong(&f->fuse_pages, &reads, 0);
+}
+
 static void sweep(struct fs *fs, uint64_t id)
 {
 	struct node *n = node_get(fs, id);
 	struct file *f = n ? file_find(fs, n) : NULL;
-	unsigned long long reads = 0;
 
-	if (f) {
-		atomic_store(&f->sweeping, false);
-		reads = atomic_load(&f->fuse_pages);
-	}
-	fs->config.invalidate(fs->config.invalidate_arg, id, 0, 0);
-	if (!f)
+	if (!f) {
+		fs->config.invalidate(fs->config.invalidate_arg, id, 0, 0);
 		return;
-	atomic_compare_exchange_strong(&f->fuse_pages, &reads, 0);
+	}
+	atomic_store(&f->sweeping, false); /* first: another read schedules it again */
+	sweep_now(fs, f);
 	file_put(fs, f);
 }
 

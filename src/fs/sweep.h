@@ -20,4 +20,7 @@ void sweep_destroy(struct sweep *s);
 /* F's pages go after the delay; once for all calls until then. Any thread, does not block. */
 void sweep_schedule(struct sweep *s, struct file *f);
 
+/* All pages that the kernel has of F by now go. May wait for requests: in the notify lane. */
+void sweep_now(struct fs *fs, struct file *f);
+
 #endif
