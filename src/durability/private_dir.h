@@ -33,8 +33,8 @@ void private_dir_destroy(struct private_dir *p);
  * For an owner whose descriptors outlive it: while somebody has the lock, *LOCK_FD (borrowed until
  * private_dir_destroy()) is its descriptor + 1, else 0. The lock of a process before us, if it is
  * there already, is ours from now on, whoever calls private_dir_disown(); private_dir_settle() lets
- * it go when nobody is an owner then. Once, after private_dir_create(). 0, or why the directory that the lock
- * is in could not be opened: the lock is lost then.
+ * it go when nobody is an owner then. Once, after private_dir_create(). 0, or why the directory
+ * that the lock is in could not be opened: the lock is lost then.
  */
 int private_dir_record(struct private_dir *p, atomic_int *lock_fd);
 void private_dir_settle(struct private_dir *p);

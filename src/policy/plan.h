@@ -30,7 +30,7 @@ struct capabilities {
 	bool statx_dioalign;	/* statx(2) tells the alignment of direct I/O, Linux 6.1 */
 	bool cachestat;		/* cachestat(2), Linux 6.5 */
 	bool open_tree;		/* open_tree(2) clones the backing mount */
-	bool resend;	      /* the kernel sends requests again that a dead process had read */
+	bool resend;		/* the kernel sends requests again that a dead process had read */
 	bool kernel_path;	/* FUSE passthrough, Linux 6.9, to a backing that allows it */
 };
 
@@ -52,7 +52,8 @@ struct plan {
 
 	/*
 	 * The backing's descriptor has O_DIRECT, and reads and writes need its alignment. (O_SYNC
-	 * and O_DSYNC it never has: plan_write_rwf() has them, so that a live switch can drop them.)
+	 * and O_DSYNC it never has: plan_write_rwf() has them, so that a live switch can drop
+	 * them.)
 	 */
 	bool direct;
 
