@@ -64,7 +64,10 @@ enum cachefs_kernel_path { CACHEFS_KERNEL_PATH(CACHEFS_ENUM_KERNEL_PATH_) };
 struct cachefs_info {
 	__u32 version; /* of this interface: CACHEFS_IOC_VERSION */
 	__s32 pid;     /* of the process that serves the mount, in its own pid namespace */
-	__u64 reserved[6];
+	/* Of the one that replaces that one should it die, and ends last; 0: there is none */
+	__s32 supervisor_pid;
+	__u32 unused;
+	__u64 reserved[5];
 	char options[8192]; /* in force, as for mount -o; NUL-terminated */
 };
 #define CACHEFS_IOC_VERSION 2

@@ -62,7 +62,9 @@ static int open_server(int fd)
 
 	if (ioctl(fd, CACHEFS_IOC_INFO, &info) < 0)
 		return -1;
-	return (int)syscall(SYS_pidfd_open, (pid_t)info.pid, 0);
+	/* the one that serves may be replaced before all is flushed */
+	return (int)syscall(SYS_pidfd_open,
+			    (pid_t)(info.supervisor_pid ? info.supervisor_pid : info.pid), 0);
 }
 
 static int flush(const struct arguments *a, int fd)

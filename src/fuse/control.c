@@ -12,6 +12,7 @@
 #include "fuse/dispatch.h"
 #include "fuse/ops.h"
 #include "fuse/session.h"
+#include "supervisor/supervisor.h"
 
 /* <xfs/xfs_fs.h>; QEMU asks it of any file to learn the alignment of direct I/O
  * (block/file-posix.c) */
@@ -35,6 +36,8 @@ static int do_info(const struct ioctl_call *c)
 	memset(info, 0, sizeof(*info));
 	info->version = CACHEFS_IOC_VERSION;
 	info->pid = getpid();
+	if (c->s->supervision)
+		info->supervisor_pid = atomic_load(&c->s->supervision->supervisor);
 	pthread_mutex_lock(&c->s->options_lock);
 	options_describe(c->s->options, info->options, sizeof(info->options));
 	pthread_mutex_unlock(&c->s->options_lock);
