@@ -172,9 +172,8 @@ static int start_transport(struct server *s)
 	if (s->supervisor)
 		s->session.journal = s->shared->journal;
 	s->session.changed = settings_changed;
-	s->session.changed_arg = s;
 	s->session.upgrade = begin_upgrade;
-	s->session.upgrade_arg = s;
+	s->session.server = s;
 	return transport_dev_start(&config, &s->transport);
 }
 
@@ -241,15 +240,6 @@ static void log_stats(struct server *s)
 	stats_log(&sum);
 }
 
-/* Once: what is mounted there later is another's, be it of the same number. */
-static void leave_mount(struct server *s)
-{
-	if (!s->supervision || !atomic_load(&s->supervision->detached))
-		mount_detach(s->mount);
-	if (s->supervision)
-		atomic_store(&s->supervision->detached, true);
-}
-
 /* Everything flushed, the mount gone (lazily, where it is in use), then the end. */
 static void stop_serving(struct server *s)
 {
@@ -257,10 +247,7 @@ static void stop_serving(struct server *s)
 		return;
 	if (s->supervision)
 		atomic_store(&s->supervision->told_to_end, true);
-	/* umount(8) does this by itself */
-	if (s->privileged && mount_is_there(s->mount))
-		utab_remove(s->options->mountpoint);
-	leave_mount(s);
+	server_unmount(s);
 	transport_stop(s->transport);
 }
 
@@ -306,7 +293,7 @@ static int finish(struct server *s)
 		atomic_store(&s->supervision->ending, true);
 	end_signals(s);
 	worker_end(s->supervisor);
-	leave_mount(s);
+	server_leave_mount(s);
 	progress = progress_begin(s->options->mountpoint);
 	if (s->fs)
 		fs_stop(s->fs);
@@ -408,10 +395,11 @@ static int serve(struct server *s, bool resumed)
 {
 	int code = start(s, resumed), err = 0;
 
-	if (code) {
-		/* who took over has promises to keep that only another successor could */
-		return resumed ? code : (finish(s), code);
-	}
+	/* who took over has promises to keep that only another successor could */
+	if (code && !resumed)
+		finish(s);
+	if (code)
+		return code;
 	s->have_signals = pthread_create(&s->signals, NULL, signal_thread, s) == 0;
 	if (s->supervisor)
 		err = report_for_duty(s, resumed);

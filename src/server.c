@@ -313,15 +313,30 @@ static bool refuse(void *arg, int signal_fd)
 	return session_refuse(&s->session, s->device_fds[1], signal_fd);
 }
 
+/* What is mounted there later is another's, be it of the same number. */
+static bool has_left(const struct server *s)
+{
+	return s->supervision && atomic_load(&s->supervision->detached);
+}
+
+void server_leave_mount(struct server *s)
+{
+	if (s->mount && !has_left(s))
+		mount_detach(s->mount);
+	if (s->supervision)
+		atomic_store(&s->supervision->detached, true);
+}
+
+void server_unmount(struct server *s)
+{
+	if (s->privileged && !has_left(s) && mount_is_there(s->mount))
+		utab_remove(s->options->mountpoint);
+	server_leave_mount(s);
+}
+
 static void detach(void *arg)
 {
-	struct server *s = arg;
-
-	if (atomic_exchange(&s->supervision->detached, true))
-		return;
-	if (s->privileged && mount_is_there(s->mount))
-		utab_remove(s->options->mountpoint);
-	mount_detach(s->mount);
+	server_unmount(arg);
 }
 
 static int upgrade(void *arg)
@@ -373,8 +388,7 @@ static int supervise(struct server *s, bool resumed)
 
 static void finish(struct server *s)
 {
-	if (s->mount && !(s->supervision && atomic_load(&s->supervision->detached)))
-		mount_detach(s->mount);
+	server_leave_mount(s);
 	for (unsigned i = 0; s->device_fds && i < TRANSPORT_FDS * s->loops; i++)
 		close(s->device_fds[i]);
 	free(s->device_fds);
@@ -476,8 +490,7 @@ int server_take_over(int fd, int program)
 	code = choose_engine(&s);
 	if (!code)
 		code = supervise(&s, true);
-	if (!s.supervisor)
-		go_back(&s);
+	go_back(&s); /* no worker of ours has served */
 	finish(&s);
 	options_free(&o);
 	return code;

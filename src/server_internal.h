@@ -64,6 +64,10 @@ struct server {
  * another process served before.
  */
 int server_serve(struct server *s, bool resumed);
+/* The mount is not ours any more: unmounted lazily where it is still there. Once. */
+void server_leave_mount(struct server *s);
+/* The same without umount(8), which takes the mount out of its table by itself. */
+void server_unmount(struct server *s);
 /* The mount answers: what the world is told. */
 void server_ready(struct server *s);
 

@@ -91,7 +91,7 @@ static int explain_switch(int err, char *error, size_t size)
 static void options_changed(struct session *s)
 {
 	if (s->changed)
-		s->changed(s->changed_arg);
+		s->changed(s->server);
 }
 
 /* With options_lock held: RULES (consumed) are those of the options, and in force. */

@@ -30,6 +30,6 @@ int control_upgrade(const struct ioctl_call *c)
 	out->last_error = (uint32_t)atomic_load(&m->upgrade_error);
 	if (in.flags & CACHEFS_UPGRADE_LOOK)
 		return 0;
-	return c->s->upgrade(c->s->upgrade_arg, out->version, sizeof(out->version), out->error,
+	return c->s->upgrade(c->s->server, out->version, sizeof(out->version), out->error,
 			     sizeof(out->error));
 }

@@ -41,13 +41,12 @@ struct session {
 	uid_t owner;			 /* who mounted */
 	struct supervision *supervision; /* NULL: the mount does not survive this process */
 	/* The options or rules are others now; with options_lock held. May be NULL. */
-	void (*changed)(void *arg);
-	void *changed_arg;
+	void (*changed)(void *server);
 	/* Begins an upgrade where the installed program can take over. 0, or a negative errno with
 	 * a sentence in ERROR. NULL without supervision. */
-	int (*upgrade)(void *arg, char *version, size_t version_size, char *error,
+	int (*upgrade)(void *server, char *version, size_t version_size, char *error,
 		       size_t error_size);
-	void *upgrade_arg;
+	void *server;
 };
 
 /* Reads FUSE_INIT from s->fd and answers it. 0 or a negative errno, with a line in the log. */

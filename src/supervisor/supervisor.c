@@ -46,8 +46,9 @@ int supervisor_create(const struct supervisor_config *config, struct supervisor 
 	s->memory = mmap(NULL, sizeof(*s->memory), PROT_READ | PROT_WRITE,
 			 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (s->memory == MAP_FAILED) {
+		err = -errno;
 		free(s);
-		return -errno;
+		return err;
 	}
 	sigfillset(&all);
 	s->self_fd = sysret((int)syscall(SYS_pidfd_open, getpid(), 0));
@@ -146,12 +147,12 @@ static void hear(struct supervisor *s)
 
 static void take_signal(struct supervisor *s, int sig)
 {
-	pid_t worker = atomic_load(&s->memory->worker);
+	bool end = sig == SIGTERM || sig == SIGINT;
 
-	if (sig == SIGTERM || sig == SIGINT)
+	if (end)
 		atomic_store(&s->memory->told_to_end, true);
-	if (worker > 0 && (sig == SIGTERM || sig == SIGINT || sig == SIGHUP || sig == SIGUSR1))
-		kill(worker, sig);
+	if (s->worker && (end || sig == SIGHUP || sig == SIGUSR1))
+		kill(s->worker, sig);
 }
 
 static void take_signals(struct supervisor *s)
@@ -198,10 +199,8 @@ static pid_t start_worker(struct supervisor *s, bool resumed)
 
 	fflush(NULL);
 	pid = (pid_t)syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, NULL, NULL, 0);
-	if (pid == 0) {
-		atomic_store(&s->memory->worker, getpid());
+	if (pid == 0)
 		exit(s->config.work(s->config.arg, resumed));
-	}
 	return pid < 0 ? -errno : pid;
 }
 
@@ -212,7 +211,7 @@ static void life_begins(struct supervisor *s, pid_t pid)
 	s->started = s->pong = s->progress = s->asked = s->ticked = now;
 	s->ready = s->hung = s->handing_over = false;
 	s->answered = 0;
-	atomic_store(&s->memory->worker, pid);
+	s->worker = pid;
 }
 
 static bool is_late(struct supervisor *s, uint64_t now, uint64_t limit)
@@ -281,12 +280,11 @@ static int watch(struct supervisor *s, pid_t pid)
 
 	for (;;) {
 		int n = poll(p, 2, TICK_MSEC);
+		bool ended = waitpid(pid, &status, WNOHANG) == pid;
 
-		hear(s);
-		if (waitpid(pid, &status, WNOHANG) == pid) {
-			hear(s); /* it may have become ready a moment ago */
+		hear(s); /* afterwards: it may have become ready just before its end */
+		if (ended)
 			return status;
-		}
 		take_signals(s);
 		tick(s, pid);
 		if (n == 0 && only_notifications_left(s, pid)) {
@@ -331,7 +329,7 @@ static enum outcome judge(struct supervisor *s, int status, bool resumed)
 
 	if (WIFEXITED(status) && atomic_load(&m->handover))
 		return OUTCOME_HANDOVER;
-	if (WIFEXITED(status) && (atomic_load(&m->ending) || (!s->ready && !resumed)))
+	if (WIFEXITED(status) && atomic_load(&m->ending))
 		return OUTCOME_ENDED;
 	if (!s->ready && !resumed)
 		return OUTCOME_ENDED; /* it never served: there is nothing to keep */
@@ -388,7 +386,7 @@ static void clear_for_next(struct supervisor *s)
 	forget_messages(s);
 	atomic_store(&m->ending, false);
 	atomic_store(&m->handover, false);
-	atomic_store(&m->worker, 0);
+	s->worker = 0;
 	/* slots of threads that are still in a notification stay taken: they give them back when
 	 * they die, by dying: see tasks_look() */
 	for (int i = 0; !s->nlate && i < SUPERVISION_NOTIFYING; i++)

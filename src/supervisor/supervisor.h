@@ -46,7 +46,6 @@ struct obituary {
 /* Memory that supervisor and workers share. Written by the supervisor unless it says otherwise. */
 struct supervision {
 	atomic_int supervisor; /* process id */
-	atomic_int worker;
 	atomic_uint restarts, upgrades;
 	struct obituary obituary; /* complete before its successor is started */
 	/* Worker: the mount is gone, or not ours any more: nobody must unmount what is there. */

@@ -38,6 +38,7 @@ struct supervisor {
 	int self_fd; /* pidfd of the supervisor, which the worker polls */
 
 	/* of the worker that there is; times of CLOCK_MONOTONIC, nanoseconds */
+	pid_t worker; /* 0: there is none */
 	bool ready, hung, handing_over;
 	uint64_t started, asked, pong, progress, answered, ticked;
 	/* of all of them */
