@@ -5,6 +5,7 @@
 #include <fcntl.h>
 
 #include "base/util.h"
+#include "engine/bounce.h"
 #include "engine/engine.h"
 #include "observe/stats.h"
 
@@ -57,6 +58,15 @@ void flush_latch_error(struct flush_state *f, int error)
 {
 	if (error && error != -EINVAL && error != -EROFS && error != -ESPIPE)
 		flush_latch(f, error);
+}
+
+int flush_drop_cache(struct flush_state *f, int fd)
+{
+	int err = bounce_drop_cache(fd);
+
+	if (err)
+		flush_latch(f, err);
+	return err;
 }
 
 void flush_check(struct flush_state *f, int fd)

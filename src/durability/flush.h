@@ -40,6 +40,9 @@ void flush_latch(struct flush_state *f, int error);
 /* The same for one that may only mean that FD's backing cannot do what was asked; 0 does nothing.
  */
 void flush_latch_error(struct flush_state *f, int error);
+/* Drops FD's pages from the page cache; what that reports, as a flush does, is latched. 0 or a
+ * negative errno. Blocks. */
+int flush_drop_cache(struct flush_state *f, int fd);
 /* Latches what write-back has reported since FD was opened, or last asked. Does not block. */
 void flush_check(struct flush_state *f, int fd);
 /* What was lost is no matter any more. */

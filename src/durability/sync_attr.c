@@ -137,7 +137,10 @@ static bool is_kept(const struct sync_attr_kept *kept, const char *name)
 	if (!kept || sscanf(name, "%" SCNx64, &number) != 1)
 		return false;
 	record_name(number, text, sizeof(text));
-	return !strcmp(text, name) && kept->kept(kept->arg, number);
+	for (size_t i = 0; i < kept->count; i++)
+		if (kept->names[i] == number)
+			return !strcmp(text, name);
+	return false;
 }
 
 static void recover(struct sync_attr *s, const struct sync_attr_kept *kept)

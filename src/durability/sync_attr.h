@@ -10,15 +10,16 @@
 #define CACHEFS_DURABILITY_SYNC_ATTR_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct private_dir;
 struct sync_attr;
 
-/* Is the attribute of NAME still relied on, although whoever set it is gone? */
+/* Names of files whose attribute is relied on still, although whoever set it is gone. */
 struct sync_attr_kept {
-	bool (*kept)(void *arg, uint64_t name);
-	void *arg;
+	uint64_t *names;
+	size_t count;
 };
 
 /*

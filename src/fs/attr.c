@@ -2,7 +2,6 @@
 #include <string.h>
 
 #include "base/cap.h"
-#include "engine/bounce.h"
 #include "fs/internal.h"
 #include "fs/witness.h"
 
@@ -46,9 +45,7 @@ static int size_settle(struct fs *fs, int fd, struct node *n, struct file *f)
 	if (f && (plan.direct || plan.sync_metadata))
 		witness_open(fs, f); /* FD may be a handle's */
 	if (plan.direct)
-		err = bounce_drop_cache(fd);
-	if (err)
-		flush_latch(flush, err);
+		err = flush_drop_cache(flush, fd);
 	if (!err && plan.sync_metadata)
 		err = flush_sync(flush, fs->config.engine, fd, true);
 	return err;

@@ -215,14 +215,13 @@ static int fs_open_root(struct fs *fs)
 static int find_sync_attr(struct fs *fs)
 {
 	bool needed = fs->config.caps.kernel_path && fs->config.kernel_path == KERNEL_PATH_ALWAYS;
-	struct sync_attr_kept kept;
-	struct sync_attr *s;
-	int err;
+	struct sync_attr_kept kept = {0};
+	struct sync_attr *s = NULL;
+	int err = fs->config.resumed ? resume_attrs(fs, &kept) : 0;
 
-	if (fs->config.resumed)
-		needed = resume_attrs(fs, &kept) || needed;
-	err = sync_attr_create(fs->own, fs->root_fd, needed, fs->config.resumed ? &kept : NULL, &s);
-
+	if (!err)
+		err = sync_attr_create(fs->own, fs->root_fd, needed || kept.count, &kept, &s);
+	free(kept.names);
 	atomic_store(&fs->sync_attr, s);
 	/* a read-only backing has no writers */
 	return err == -EROFS ? 0 : err;

@@ -27,10 +27,11 @@ struct fs {
 	struct arena *nodes, *names, *handles;
 	struct node_shard shards[NODE_SHARDS];
 	struct node_fds fds;
-	struct fs_owes *owes;	 /* of shared */
-	atomic_bool resuming;	 /* what is owed since then is being seen to (resume.c) */
-	atomic_bool ask_witness; /* what the process before us may have been told by syncfs(2) */
-	struct private_dir *own; /* the one of this process for the backing directory */
+	struct fs_owes *owes;	   /* of shared */
+	atomic_bool resuming;	   /* what is owed since then is being seen to (resume.c) */
+	struct pool_job pages_job; /* resume.c's own */
+	atomic_bool ask_witness;   /* what the process before us may have been told by syncfs(2) */
+	struct private_dir *own;   /* the one of this process for the backing directory */
 	_Atomic(struct sync_attr *) sync_attr; /* NULL: not needed yet; fs_sync_attr() */
 	struct iolock sync_attr_turn;
 	struct sweep *sweep;	    /* NULL: nobody changes files behind the mount */

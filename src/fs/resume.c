@@ -11,33 +11,30 @@
 
 /* ---- sync attributes ---- */
 
-static bool attr_kept(void *arg, uint64_t name)
+static int keep(struct sync_attr_kept *kept, uint64_t name)
 {
-	struct fs *fs = arg;
+	uint64_t *grown = reallocarray(kept->names, kept->count + 1, sizeof(*grown));
 
-	for (uint32_t i = arena_next(fs->nodes, 0); i; i = arena_next(fs->nodes, i)) {
-		const struct node *n = arena_private(fs->nodes, i);
-
-		if (n->file && n->rec->sync_attr == OWES_ATTR_SET && node_attr_name(n->rec) == name)
-			return true;
-	}
-	return false;
+	if (!grown)
+		return -ENOMEM;
+	grown[kept->count++] = name;
+	kept->names = grown;
+	return 0;
 }
 
-bool resume_attrs(struct fs *fs, struct sync_attr_kept *kept)
+int resume_attrs(struct fs *fs, struct sync_attr_kept *kept)
 {
-	bool any = false;
+	int err = 0;
 
-	*kept = (struct sync_attr_kept){attr_kept, fs};
-	for (uint32_t i = arena_next(fs->nodes, 0); i; i = arena_next(fs->nodes, i)) {
+	for (uint32_t i = arena_next(fs->nodes, 0); i && !err; i = arena_next(fs->nodes, i)) {
 		const struct node *n = arena_private(fs->nodes, i);
 
 		if (n->file && n->rec->sync_attr == OWES_ATTR_SET)
-			any = true;
+			err = keep(kept, node_attr_name(n->rec));
 		else
 			n->rec->sync_attr = OWES_ATTR_NONE; /* it will be cleared now */
 	}
-	return any;
+	return err;
 }
 
 /* ---- files that were closed ---- */
@@ -118,26 +115,14 @@ static void resume_job(struct pool_job *job)
  */
 static void pages_job(struct pool_job *job)
 {
-	struct resuming *r = container_of(job, struct resuming, job);
+	struct fs *fs = container_of(job, struct fs, pages_job);
+	struct open_files all;
 
-	for (size_t i = 0; i < r->all.count; i++)
-		sweep_now(r->fs, r->all.files[i]);
-	fs_open_files_put(r->fs, &r->all);
-	free(r);
-}
-
-/* Without memory they stay unknown. */
-static void drop_pages_soon(struct fs *fs)
-{
-	struct resuming *r = calloc(1, sizeof(*r));
-
-	if (!r || fs_open_files(fs, &r->all)) {
-		free(r);
-		return;
-	}
-	r->fs = fs;
-	r->job = (struct pool_job){.run = pages_job, .lane = LANE_NOTIFY};
-	pool_submit(fs->config.pool, &r->job);
+	if (fs_open_files(fs, &all))
+		return; /* without memory they stay unknown */
+	for (size_t i = 0; i < all.count; i++)
+		sweep_now(fs, all.files[i]);
+	fs_open_files_put(fs, &all);
 }
 
 /* Does not block. */
@@ -167,6 +152,7 @@ int fs_resume(struct fs *fs)
 	r->fs = fs;
 	r->job = (struct pool_job){.run = resume_job, .lane = LANE_FLUSH};
 	pool_submit(fs->config.pool, &r->job);
-	drop_pages_soon(fs);
+	fs->pages_job = (struct pool_job){.run = pages_job, .lane = LANE_NOTIFY};
+	pool_submit(fs->config.pool, &fs->pages_job);
 	return unsafe_start(fs->unsafe);
 }

@@ -10,10 +10,10 @@ struct node;
 struct sync_attr_kept;
 
 /*
- * For sync_attr_create(): which files keep the attribute that the dead process has set. Does any?
- * The records of the others say that they have none, as soon as it has returned.
+ * For sync_attr_create(): which files keep the attribute that the dead process has set; to be
+ * freed. The records of the others say that they have none. 0 or -ENOMEM.
  */
-bool resume_attrs(struct fs *fs, struct sync_attr_kept *kept);
+int resume_attrs(struct fs *fs, struct sync_attr_kept *kept);
 /*
  * N has no handle (any more): what is owed to it is done in the background, with an open file that
  * has its backing id; false: nothing is.

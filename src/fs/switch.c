@@ -9,7 +9,6 @@
 
 #include "base/log.h"
 #include "config/rules.h"
-#include "engine/bounce.h"
 #include "fs/internal.h"
 
 /* What the kernel was told at the open stays as it is. */
@@ -111,10 +110,8 @@ static int barrier(struct fs *fs, int path_fd, struct flush_state *flush, struct
 	if (!to.no_flush)
 		err = flush_sync(flush, fs->config.engine, fd, false);
 	if (to.direct) {
-		int drop = bounce_drop_cache(fd);
+		int drop = flush_drop_cache(flush, fd);
 
-		if (drop)
-			flush_latch(flush, drop);
 		err = err ? err : drop;
 	}
 	return err;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "fs/witness.h"
 
-#include "engine/bounce.h"
 #include "fs/internal.h"
 
 void witness_open(struct fs *fs, struct file *f)
@@ -34,13 +33,8 @@ int witness_withdraw(struct file *f)
 
 int file_drop_cache(struct fs *fs, struct file *f, int fd)
 {
-	int err;
-
 	witness_open(fs, f);
-	err = bounce_drop_cache(fd);
-	if (err)
-		flush_latch(&f->flush, err);
-	return err;
+	return flush_drop_cache(&f->flush, fd);
 }
 
 void witness_sync_open(struct fs *fs)

@@ -17,14 +17,11 @@ struct fs;
 /*
  * F, which the caller has open, has a witness from now on, with fs_config.witness. Before whatever
  * asks the kernel for an error on a descriptor of a handle: fsync(2), a write with RWF_DSYNC,
- * flush_check(), bounce_drop_cache(). Where none can be opened there is none. Any thread; does no
+ * flush_check(), flush_drop_cache(). Where none can be opened there is none. Any thread; does no
  * I/O.
  */
 void witness_open(struct fs *fs, struct file *f);
-/*
- * bounce_drop_cache() of FD, a handle's of F, with a witness: that uses an error up, too. What it
- * reports is latched. 0 or a negative errno. Blocks.
- */
+/* flush_drop_cache() of FD, a handle's of F, with a witness: that uses an error up, too. */
 int file_drop_cache(struct fs *fs, struct file *f, int fd);
 /* What F's witness of a worker before us knows is latched. Does not block. */
 void witness_ask(struct file *f);
