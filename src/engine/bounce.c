@@ -57,14 +57,3 @@ int bounce_drop_cache(int fd)
 	posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
 	return err;
 }
-
-ssize_t bounce_write_tail(int cached_fd, const uint8_t *buf, size_t len, uint64_t off, int rwf)
-{
-	ssize_t n = engine_pwrite_full(cached_fd, buf, len, off, rwf);
-	int err;
-
-	if (n < 0)
-		return n;
-	err = bounce_drop_cache(cached_fd);
-	return err ? err : n;
-}

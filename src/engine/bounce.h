@@ -22,14 +22,6 @@ static inline bool bounce_needed(uint64_t off, size_t len, uint32_t align)
  */
 ssize_t bounce_write(int fd, uint32_t align, const uint8_t *buf, size_t len, uint64_t off, int rwf);
 
-/*
- * A write that touches the block in which the file ends: written whole, it would make the file
- * longer, and cutting it again is not atomic. So it goes through the page cache of CACHED_FD (no
- * O_DIRECT) to the device, and out of the page cache. The caller owns the whole file. LEN or a
- * negative errno.
- */
-ssize_t bounce_write_tail(int cached_fd, const uint8_t *buf, size_t len, uint64_t off, int rwf);
-
 /* To the device (not a flush), then out of the page cache: all that the file has there. */
 int bounce_drop_cache(int fd);
 

@@ -268,7 +268,7 @@ int fs_create(const struct fs_config *config, struct fs **out)
 	if (!err)
 		err = unsafe_create(fs, &fs->unsafe);
 	if (!err && config->resumed)
-		err = handles_resume(fs);
+		handles_resume(fs);
 	if (!err && config->page_timeout >= 0)
 		err = sweep_create(fs, config->page_timeout, &fs->sweep);
 	if (!err && config->resumed)

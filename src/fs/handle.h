@@ -162,8 +162,8 @@ struct handle *handle_of_request(struct fs *fs, uint64_t id);
  * nodes_rebuild(); no other thread is there yet. 0 or a negative errno.
  */
 int handles_rebuild(struct fs *fs);
-/* What of them needs the rest of the fs. 0 or a negative errno. */
-int handles_resume(struct fs *fs);
+/* What of them needs the rest of the fs. */
+void handles_resume(struct fs *fs);
 
 /* The plan of an open file's handle as it is now, without a claim on the file. Any thread. */
 struct plan handle_plan(struct handle *h);

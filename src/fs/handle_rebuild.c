@@ -149,40 +149,33 @@ static void backing_ids_resume(struct fs *fs)
 	atomic_store(&fs->shared->state->last_backing_id, probe);
 }
 
-static int file_resume(struct fs *fs, struct file *f)
+static void file_resume(struct fs *fs, struct file *f)
 {
 	struct handle *h;
 	bool writer = false;
 
 	DL_FOREACH(f->handles, h)
 	{
-		int err = unsafe_resumed(fs, f, h);
-
-		if (err)
-			return err;
+		unsafe_resumed(fs, f, h);
 		writer = writer || h->can_write;
 	}
 	if (writer)
 		file_limits_apply(fs, f);
-	return 0;
 }
 
-int handles_resume(struct fs *fs)
+void handles_resume(struct fs *fs)
 {
-	int err = 0;
-
-	for (uint32_t i = arena_next(fs->nodes, 0); i && !err; i = arena_next(fs->nodes, i)) {
+	for (uint32_t i = arena_next(fs->nodes, 0); i; i = arena_next(fs->nodes, i)) {
 		struct node *n = arena_private(fs->nodes, i);
 		bool held = node_was_open(n->rec); /* nodes_rebuild() */
 
 		backing_id_resume(fs, n);
 		if (n->file)
-			err = file_resume(fs, n->file);
+			file_resume(fs, n->file);
 		else
 			closed_resume(fs, n);
 		if (held)
 			node_unref(fs, n);
 	}
 	backing_ids_resume(fs);
-	return err;
 }

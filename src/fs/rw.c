@@ -298,6 +298,19 @@ static void write_finish(struct fs_io *io, ssize_t result)
 	pool_submit(io->fs->config.pool, &io->job);
 }
 
+/*
+ * A write that touches the block in which the file ends: written whole, it would make the file
+ * longer, and cutting it again is not atomic. So it goes through the page cache of FD (no O_DIRECT)
+ * to the device (no flush), and out of the page cache.
+ */
+static ssize_t write_through_cache(struct fs_io *io, int fd, int rwf)
+{
+	ssize_t n = engine_pwrite_full(fd, io->buf, io->len, io->off, rwf);
+	int err = n < 0 ? 0 : file_drop_cache(io->fs, io->handle->file, fd);
+
+	return err ? err : n;
+}
+
 static ssize_t write_tail(struct fs_io *io, int rwf)
 {
 	_cleanup_fd_ int fd = fs_reopen(io->fs, io->handle->file->path.fd, O_RDWR);
@@ -305,12 +318,12 @@ static ssize_t write_tail(struct fs_io *io, int rwf)
 	ssize_t n;
 
 	if (fd >= 0)
-		return bounce_write_tail(fd, io->buf, io->len, io->off, rwf);
+		return write_through_cache(io, fd, rwf);
 	if (fd != -EACCES && fd != -EPERM)
 		return fd;
 	/* an unprivileged daemon, and the file's mode has changed since it was opened */
 	fcntl(own, F_SETFL, flags & ~O_DIRECT);
-	n = bounce_write_tail(own, io->buf, io->len, io->off, rwf);
+	n = write_through_cache(io, own, rwf);
 	fcntl(own, F_SETFL, flags);
 	return n;
 }

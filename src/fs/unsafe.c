@@ -160,17 +160,24 @@ int unsafe_opened(struct fs *fs, struct file *f, struct handle *h)
 	return 0;
 }
 
-int unsafe_resumed(struct fs *fs, struct file *f, struct handle *h)
+void unsafe_resumed(struct fs *fs, struct file *f, struct handle *h)
 {
 	struct unsafe *u = fs->unsafe;
+	bool covered = h->rec->unsafe;
 
+	/* where its descriptor was given away it was closed */
+	if (!covered && !(h->can_write && h->fd >= 0 && f->mode.switches.no_flush))
+		return;
 	pthread_mutex_lock(&u->lock);
-	/* a switch that was not over may have had it drop flushes before it was counted; where
-	 * its descriptor was given away it was closed */
-	if (h->rec->unsafe || (h->can_write && h->fd >= 0 && f->mode.switches.no_flush))
-		count(u, f, h);
+	count(u, f, h);
 	pthread_mutex_unlock(&u->lock);
-	return 0;
+	/* It was opened in the midst of a switch that was not over, and drops flushes from now on:
+	 * so rare that clients may wait for the marker. */
+	if (covered || begin(u, f, f->mode.origin))
+		return;
+	pthread_mutex_lock(&u->lock);
+	record(h);
+	pthread_mutex_unlock(&u->lock);
 }
 
 void unsafe_resumed_open(struct fs *fs, struct file *f)

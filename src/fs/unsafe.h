@@ -47,8 +47,9 @@ int unsafe_opened(struct fs *fs, struct file *f, struct handle *h);
 
 /* ---- after a resume ---- */
 
-/* H, which F has, counts as it did in the process before us, or should have. 0 */
-int unsafe_resumed(struct fs *fs, struct file *f, struct handle *h);
+/* H, which F has, counts as it did in the process before us, or should have. Blocks where the
+ * marker does not cover it. */
+void unsafe_resumed(struct fs *fs, struct file *f, struct handle *h);
 /* F was closed there by its last writer, and not flushed. Takes over one open of F. */
 void unsafe_resumed_closed(struct fs *fs, struct file *f);
 /* What was written to the marker last is durable. Blocks. */
