@@ -3,13 +3,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../lib/remove_tree.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "fs/cred.h"
@@ -44,21 +44,13 @@ static void no_invalidate(void *arg, uint64_t id, int64_t off, int64_t len)
 	(void)len;
 }
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st;
-	(void)type;
-	(void)ftw;
-	return remove(path);
-}
-
 static void stop(void)
 {
 	pool_destroy(session.pool);
 	fs_destroy(session.fs);
 	options_free(&options);
 	free(payload);
-	nftw(directory, remove_one, 32, FTW_DEPTH | FTW_PHYS);
+	remove_tree(directory);
 }
 
 static void make_directory(void)

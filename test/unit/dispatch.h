@@ -10,12 +10,12 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "../lib/remove_tree.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "cachefs.h"
@@ -48,11 +48,11 @@ static void no_invalidate(void *arg, uint64_t id, int64_t off, int64_t len)
 
 static void begin_with(const struct engine *engine, const char *mode)
 {
-	struct fs_config config = { .engine = engine,
-				    .privileged = geteuid() == 0,
-				    .kernel_path = KERNEL_PATH_NEVER,
-				    .page_timeout = -1,
-				    .invalidate = no_invalidate };
+	struct fs_config config = {.engine = engine,
+				   .privileged = geteuid() == 0,
+				   .kernel_path = KERNEL_PATH_NEVER,
+				   .page_timeout = -1,
+				   .invalidate = no_invalidate};
 	const char *tmp = getenv("TMPDIR");
 	char error[OPTIONS_ERROR_SIZE];
 
@@ -66,21 +66,16 @@ static void begin_with(const struct engine *engine, const char *mode)
 	probe_backing(config.source_fd, config.privileged, &config.caps);
 	config.switches = options.switches;
 	cr_assert_eq(pool_create(&config.pool, thread_init), 0);
-	session = (struct session){ .fd = -1, .pool = config.pool, .minor = CACHEFS_FUSE_MINOR,
-				    .flags = FUSE_SETXATTR_EXT | FUSE_CREATE_SUPP_GROUP,
-				    .max_write = MAX_WRITE, .options = &options,
-				    .options_lock = PTHREAD_MUTEX_INITIALIZER };
+	session = (struct session){.fd = -1,
+				   .pool = config.pool,
+				   .minor = CACHEFS_FUSE_MINOR,
+				   .flags = FUSE_SETXATTR_EXT | FUSE_CREATE_SUPP_GROUP,
+				   .max_write = MAX_WRITE,
+				   .options = &options,
+				   .options_lock = PTHREAD_MUTEX_INITIALIZER};
 	cr_assert_eq(fs_create(&config, &session.fs), 0);
 	payload = aligned_alloc(4096, MAX_WRITE + FS_READ_SLACK);
 	memset(payload, 0, MAX_WRITE + FS_READ_SLACK);
-}
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st;
-	(void)type;
-	(void)ftw;
-	return remove(path);
 }
 
 static void end(void)
@@ -89,7 +84,7 @@ static void end(void)
 	fs_destroy(session.fs);
 	options_free(&options);
 	free(payload);
-	cr_assert_eq(nftw(directory, remove_one, 32, FTW_DEPTH | FTW_PHYS), 0);
+	cr_assert_eq(remove_tree(directory), 0);
 }
 
 /* ---- one request ---- */
@@ -133,7 +128,7 @@ static void record_release(struct request *req)
 	sem_post(over);
 }
 
-static const struct request_ops record_ops = { record_send, record_release };
+static const struct request_ops record_ops = {record_send, record_release};
 static const struct request_ops *ops = &record_ops;
 
 /* TOTAL bytes of header and arguments arrive; the header says TOLD. */
@@ -142,7 +137,7 @@ static struct outcome send_raw(struct fuse_in_header head, const void *args, siz
 {
 	struct call *c = calloc(1, sizeof(*c));
 	uint8_t *in = malloc(total);
-	struct outcome o = { 0 };
+	struct outcome o = {0};
 	sem_t over;
 
 	sem_init(&over, 0, 0);
@@ -151,8 +146,8 @@ static struct outcome send_raw(struct fuse_in_header head, const void *args, siz
 	memcpy(in, &head, MIN(total, sizeof(head)));
 	if (total > sizeof(head))
 		memcpy(in + sizeof(head), args, total - sizeof(head));
-	c->req = (struct request){ .ops = ops, .session = &session, .len = total,
-				   .in = (void *)in, .payload = payload };
+	c->req = (struct request){
+	    .ops = ops, .session = &session, .len = total, .in = (void *)in, .payload = payload};
 	c->out = &o;
 	c->over = &over;
 	fuse_dispatch(&c->req);
@@ -165,7 +160,7 @@ static struct outcome send_raw(struct fuse_in_header head, const void *args, siz
 
 static struct outcome send_args(uint32_t opcode, uint64_t id, const void *args, size_t len)
 {
-	struct fuse_in_header head = { .opcode = opcode, .nodeid = id };
+	struct fuse_in_header head = {.opcode = opcode, .nodeid = id};
 	size_t total = sizeof(head) + len;
 
 	return send_raw(head, args, total, total);
@@ -180,47 +175,47 @@ static const struct row {
 	unsigned names;
 	bool no_reply;
 } rows[] = {
-	{ FUSE_LOOKUP, 0, 1, false },
-	{ FUSE_FORGET, sizeof(struct fuse_forget_in), 0, true },
-	{ FUSE_BATCH_FORGET, sizeof(struct fuse_batch_forget_in), 0, true },
-	{ FUSE_GETATTR, sizeof(struct fuse_getattr_in), 0, false },
-	{ FUSE_STATX, sizeof(struct fuse_statx_in), 0, false },
-	{ FUSE_SETATTR, sizeof(struct fuse_setattr_in), 0, false },
-	{ FUSE_READLINK, 0, 0, false },
-	{ FUSE_STATFS, 0, 0, false },
-	{ FUSE_SYMLINK, 0, 2, false },
-	{ FUSE_MKNOD, sizeof(struct fuse_mknod_in), 1, false },
-	{ FUSE_MKDIR, sizeof(struct fuse_mkdir_in), 1, false },
-	{ FUSE_UNLINK, 0, 1, false },
-	{ FUSE_RMDIR, 0, 1, false },
-	{ FUSE_RENAME, sizeof(struct fuse_rename_in), 2, false },
-	{ FUSE_RENAME2, sizeof(struct fuse_rename2_in), 2, false },
-	{ FUSE_LINK, sizeof(struct fuse_link_in), 1, false },
-	{ FUSE_OPEN, sizeof(struct fuse_open_in), 0, false },
-	{ FUSE_CREATE, sizeof(struct fuse_create_in), 1, false },
-	{ FUSE_TMPFILE, sizeof(struct fuse_create_in), 0, false },
-	{ FUSE_RELEASE, sizeof(struct fuse_release_in), 0, false },
-	{ FUSE_READ, sizeof(struct fuse_read_in), 0, false },
-	{ FUSE_WRITE, sizeof(struct fuse_write_in), 0, false },
-	{ FUSE_FLUSH, 0, 0, false },
-	{ FUSE_FSYNC, sizeof(struct fuse_fsync_in), 0, false },
-	{ FUSE_FALLOCATE, sizeof(struct fuse_fallocate_in), 0, false },
-	{ FUSE_LSEEK, sizeof(struct fuse_lseek_in), 0, false },
-	{ FUSE_COPY_FILE_RANGE, sizeof(struct fuse_copy_file_range_in), 0, false },
-	{ FUSE_COPY_FILE_RANGE_64, sizeof(struct fuse_copy_file_range_in), 0, false },
-	{ FUSE_OPENDIR, 0, 0, false },
-	{ FUSE_READDIR, sizeof(struct fuse_read_in), 0, false },
-	{ FUSE_READDIRPLUS, sizeof(struct fuse_read_in), 0, false },
-	{ FUSE_RELEASEDIR, sizeof(struct fuse_release_in), 0, false },
-	{ FUSE_FSYNCDIR, sizeof(struct fuse_fsync_in), 0, false },
-	{ FUSE_GETXATTR, sizeof(struct fuse_getxattr_in), 1, false },
-	{ FUSE_LISTXATTR, sizeof(struct fuse_getxattr_in), 0, false },
-	{ FUSE_SETXATTR, sizeof(struct fuse_setxattr_in), 1, false },
-	{ FUSE_REMOVEXATTR, 0, 1, false },
-	{ FUSE_IOCTL, sizeof(struct fuse_ioctl_in), 0, false },
-	{ FUSE_ACCESS, 0, 0, false },
-	{ FUSE_INTERRUPT, 0, 0, true },
-	{ FUSE_DESTROY, 0, 0, false },
+    {FUSE_LOOKUP, 0, 1, false},
+    {FUSE_FORGET, sizeof(struct fuse_forget_in), 0, true},
+    {FUSE_BATCH_FORGET, sizeof(struct fuse_batch_forget_in), 0, true},
+    {FUSE_GETATTR, sizeof(struct fuse_getattr_in), 0, false},
+    {FUSE_STATX, sizeof(struct fuse_statx_in), 0, false},
+    {FUSE_SETATTR, sizeof(struct fuse_setattr_in), 0, false},
+    {FUSE_READLINK, 0, 0, false},
+    {FUSE_STATFS, 0, 0, false},
+    {FUSE_SYMLINK, 0, 2, false},
+    {FUSE_MKNOD, sizeof(struct fuse_mknod_in), 1, false},
+    {FUSE_MKDIR, sizeof(struct fuse_mkdir_in), 1, false},
+    {FUSE_UNLINK, 0, 1, false},
+    {FUSE_RMDIR, 0, 1, false},
+    {FUSE_RENAME, sizeof(struct fuse_rename_in), 2, false},
+    {FUSE_RENAME2, sizeof(struct fuse_rename2_in), 2, false},
+    {FUSE_LINK, sizeof(struct fuse_link_in), 1, false},
+    {FUSE_OPEN, sizeof(struct fuse_open_in), 0, false},
+    {FUSE_CREATE, sizeof(struct fuse_create_in), 1, false},
+    {FUSE_TMPFILE, sizeof(struct fuse_create_in), 0, false},
+    {FUSE_RELEASE, sizeof(struct fuse_release_in), 0, false},
+    {FUSE_READ, sizeof(struct fuse_read_in), 0, false},
+    {FUSE_WRITE, sizeof(struct fuse_write_in), 0, false},
+    {FUSE_FLUSH, 0, 0, false},
+    {FUSE_FSYNC, sizeof(struct fuse_fsync_in), 0, false},
+    {FUSE_FALLOCATE, sizeof(struct fuse_fallocate_in), 0, false},
+    {FUSE_LSEEK, sizeof(struct fuse_lseek_in), 0, false},
+    {FUSE_COPY_FILE_RANGE, sizeof(struct fuse_copy_file_range_in), 0, false},
+    {FUSE_COPY_FILE_RANGE_64, sizeof(struct fuse_copy_file_range_in), 0, false},
+    {FUSE_OPENDIR, 0, 0, false},
+    {FUSE_READDIR, sizeof(struct fuse_read_in), 0, false},
+    {FUSE_READDIRPLUS, sizeof(struct fuse_read_in), 0, false},
+    {FUSE_RELEASEDIR, sizeof(struct fuse_release_in), 0, false},
+    {FUSE_FSYNCDIR, sizeof(struct fuse_fsync_in), 0, false},
+    {FUSE_GETXATTR, sizeof(struct fuse_getxattr_in), 1, false},
+    {FUSE_LISTXATTR, sizeof(struct fuse_getxattr_in), 0, false},
+    {FUSE_SETXATTR, sizeof(struct fuse_setxattr_in), 1, false},
+    {FUSE_REMOVEXATTR, 0, 1, false},
+    {FUSE_IOCTL, sizeof(struct fuse_ioctl_in), 0, false},
+    {FUSE_ACCESS, 0, 0, false},
+    {FUSE_INTERRUPT, 0, 0, true},
+    {FUSE_DESTROY, 0, 0, false},
 };
 
 #endif

@@ -11,7 +11,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -20,6 +19,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include "../lib/remove_tree.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "cachefs.h"
@@ -43,7 +43,7 @@ struct told {
 	struct {
 		atomic_int next;
 		atomic_uchar open[1 << 20];
-		atomic_bool die; /* in the next registration, when it is made */
+		atomic_bool die;	 /* in the next registration, when it is made */
 		atomic_bool die_closing; /* in the next close of one, before it is made */
 	} backing;
 };
@@ -55,7 +55,7 @@ static struct fs *fs;
 static char directory[4096];
 static int fds_before[2]; /* open when the test began; and with the shared memory */
 
-static const struct fs_caller caller = { .uid = 0, .gid = 0, .pid = 7, .umask = 022 };
+static const struct fs_caller caller = {.uid = 0, .gid = 0, .pid = 7, .umask = 022};
 
 #define IN_WORKER(cond)                                                                            \
 	do {                                                                                       \
@@ -173,13 +173,13 @@ static void begin(const char *mode)
 	told = mmap(NULL, sizeof(*told), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	snprintf(directory, sizeof(directory), "%s/cachefs-test.XXXXXX", tmp ? tmp : "/var/tmp");
 	cr_assert_not_null(mkdtemp(directory));
-	config = (struct fs_config){ .engine = &engine_null,
-				     .privileged = geteuid() == 0,
-				     .kernel_path = KERNEL_PATH_NEVER,
-				     .page_timeout = -1,
-				     .backing_open = backing_open,
-				     .backing_close = backing_close,
-				     .invalidate = no_invalidate };
+	config = (struct fs_config){.engine = &engine_null,
+				    .privileged = geteuid() == 0,
+				    .kernel_path = KERNEL_PATH_NEVER,
+				    .page_timeout = -1,
+				    .backing_open = backing_open,
+				    .backing_close = backing_close,
+				    .invalidate = no_invalidate};
 	cr_assert_eq(mode_parse(mode, strlen(mode), &config.switches), 0);
 	config.source_fd = probe_source(directory, &config.caps.open_tree);
 	cr_assert_geq(config.source_fd, 0);
@@ -237,14 +237,6 @@ static void resume(void)
 		usleep(1000);
 }
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st;
-	(void)type;
-	(void)ftw;
-	return remove(path);
-}
-
 /* Everything is closed by fs_destroy(), whoever opened it. */
 static void end(void)
 {
@@ -254,7 +246,7 @@ static void end(void)
 	cr_assert_eq(backings_open(), 0);
 	fs_shared_destroy(shared);
 	cr_assert_eq(each_open_fd(NULL), fds_before[0]);
-	cr_assert_eq(nftw(directory, remove_one, 32, FTW_DEPTH | FTW_PHYS), 0);
+	cr_assert_eq(remove_tree(directory), 0);
 	munmap(told, sizeof(*told));
 }
 
