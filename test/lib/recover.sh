@@ -118,8 +118,9 @@ under_kills() {
 		{ echo "$(killed) workers were killed; worker_restarts was $before, is $(status_field "$MNT" worker_restarts)"; return 1; }
 }
 
-# How many workers were killed; one that took its time to die may have got two signals.
-killed() { cut -d' ' -f2 "$WORK/kills" | sort -u | wc -l; }
+# How many workers were killed; one that took its time to die may have got two signals, in a row. (Numbers of
+# processes come again.)
+killed() { cut -d' ' -f2 "$WORK/kills" | uniq | wc -l; }
 all_counted() { [ $(($(status_field "$MNT" worker_restarts) - $1)) -eq "$(killed)" ]; }
 
 # descriptors MNT: how many the worker has, shared with the supervisor.
