@@ -13,6 +13,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -24,7 +25,6 @@
 #include <time.h>
 #include <unistd.h>
 #include "namestorm.h"
-#include "remove_tree.h"
 
 #define MAX_TYPES 64
 
@@ -304,6 +304,15 @@ static void compare_side(const char *root)
 	shared_check(workers, root);
 }
 
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	(void)st;
+	(void)type;
+	if (ftw->level && remove(path))
+		die("cannot remove", path);
+	return 0;
+}
+
 static void close_all(struct worker *w)
 {
 	for (unsigned int i = 0; i < HANDLES; i++)
@@ -409,7 +418,7 @@ int main(int argc, char **argv)
 		compare_side(set.back);
 	for (unsigned int i = 0; i < set.threads; i++)
 		close_all(&workers[i]);
-	if (!keep && remove_tree(set.root))
+	if (!keep && nftw(set.root, remove_one, 16, FTW_DEPTH | FTW_PHYS))
 		die("cannot walk", set.root);
 	return 0;
 }
