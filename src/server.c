@@ -7,12 +7,8 @@
 
 #include <fcntl.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
 
 #include "base/cap.h"
 #include "base/log.h"
@@ -22,15 +18,12 @@
 #include "fuse/abi.h"
 #include "fuse/mount.h"
 #include "handover.h"
+#include "process.h"
 #include "server_internal.h"
 #include "settings.h"
 #include "supervisor/daemon.h"
 #include "supervisor/supervisor.h"
 #include "transport/transport.h"
-
-#ifndef PR_SET_IO_FLUSHER
-#define PR_SET_IO_FLUSHER 57
-#endif
 
 /* ---- the way to a mount that can be served ---- */
 
@@ -78,32 +71,6 @@ static int choose_engine(struct server *s)
 	}
 	s->engine = engines[kind];
 	return 0;
-}
-
-static void prepare_process(void)
-{
-	struct rlimit r;
-	int fd;
-
-	if (getrlimit(RLIMIT_NOFILE, &r) == 0) {
-		r.rlim_cur = r.rlim_max = MAX(r.rlim_max, 1048576u);
-		if (setrlimit(RLIMIT_NOFILE, &r) < 0 && getrlimit(RLIMIT_NOFILE, &r) == 0) {
-			r.rlim_cur = r.rlim_max;
-			setrlimit(RLIMIT_NOFILE, &r);
-		}
-	}
-	/* memory reclaim may have to wait for what we write */
-	prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
-	fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-	if (fd >= 0) {
-		if (write(fd, "-900", 4) < 0)
-			log_debug("oom_score_adj stays as it is: %s", strerror(errno));
-		close(fd);
-	}
-	signal(SIGPIPE, SIG_IGN);
-	umask(0);
-	if (chdir("/") < 0)
-		log_debug("chdir: %s", strerror(errno));
 }
 
 int server_backing_open(void *arg, int fd)
@@ -402,21 +369,6 @@ static void finish(struct server *s)
 	cleanup_fd(&s->source_fd);
 }
 
-/*
- * Before any thread: all of them leave signals to signal_thread(), or to the supervisor. But those
- * of faults end the process also when they are sent, which is how one asks for a core.
- */
-static void block_signals(void)
-{
-	static const int faults[] = {SIGABRT, SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP};
-	sigset_t all;
-
-	sigfillset(&all);
-	for (size_t i = 0; i < ARRAY_SIZE(faults); i++)
-		sigdelset(&all, faults[i]);
-	pthread_sigmask(SIG_SETMASK, &all, NULL);
-}
-
 int server_run(struct options *o)
 {
 	struct server s = {.options = o,
@@ -431,8 +383,8 @@ int server_run(struct options *o)
 		log_error("no process for the mount: %s", strerror(-err));
 		return EXIT_SYSTEM;
 	}
-	block_signals();
-	prepare_process();
+	process_block_signals();
+	process_prepare();
 	code = prepare(&s);
 	if (!code)
 		code = recoverable(&s) ? supervise(&s, false) : server_serve(&s, false);
@@ -464,7 +416,7 @@ int server_take_over(int fd, int program)
 	char error[512];
 	int code, err;
 
-	block_signals();
+	process_block_signals();
 	options_init(&o);
 	err = handover_receive(fd, &s, error, sizeof(error));
 	if (err) {
@@ -483,7 +435,7 @@ int server_take_over(int fd, int program)
 	if (!o.foreground)
 		log_open("cachefs", LOG_TO_SYSLOG, o.log_level);
 	log_level_set(o.log_level);
-	prepare_process();
+	process_prepare();
 	if (s.privileged)
 		cap_drop_unneeded();
 	fill_session(&s);
