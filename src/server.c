@@ -22,6 +22,7 @@
 #include "server_internal.h"
 #include "settings.h"
 #include "supervisor/daemon.h"
+#include "supervisor/guardian.h"
 #include "supervisor/supervisor.h"
 #include "transport/transport.h"
 
@@ -246,6 +247,10 @@ void server_ready(struct server *s)
 /* There is no way back from here, and none is needed. */
 static void forget_predecessor(struct server *s)
 {
+	if (s->predecessor >= 0) {
+		atomic_fetch_add(&s->supervision->upgrades, 1);
+		atomic_store(&s->supervision->upgrade_error, 0);
+	}
 	handover_keep(s, s->predecessor_state, s->predecessor);
 	cleanup_fd(&s->predecessor_state);
 	cleanup_fd(&s->predecessor);
@@ -270,7 +275,7 @@ static void go_back(void *arg)
 		return;
 	log_error("%s: this program took over and cannot serve: back to the one before",
 		  s->options->mountpoint);
-	handover_return(s->predecessor_state, s->predecessor);
+	handover_return(s, s->predecessor_state, s->predecessor);
 }
 
 static bool refuse(void *arg, int signal_fd)
@@ -350,6 +355,7 @@ static int supervise(struct server *s, bool resumed)
 		log_error("%s: no supervisor: %s", s->options->mountpoint, strerror(-err));
 		return EXIT_SYSTEM;
 	}
+	guardian_release(s->guardian); /* from here on a worker that dies is noticed by us */
 	return supervisor_run(s->supervisor, resumed);
 }
 
@@ -397,16 +403,21 @@ int server_take_over_check(int fd)
 	char error[512];
 	struct options o;
 	struct server s = {.options = &o};
+	int err;
 
 	options_init(&o);
-	if (handover_receive(fd, &s, error, sizeof(error))) {
-		puts(error);
-		fflush(stdout);
-		_exit(EXIT_SYSTEM);
-	}
-	puts(PACKAGE_STRING);
+	err = handover_receive(fd, &s, error, sizeof(error));
+	puts(err ? error : PACKAGE_STRING);
 	fflush(stdout);
-	_exit(0); /* the mount is not ours: nothing of it is undone */
+	_exit(err ? EXIT_SYSTEM : 0); /* the mount is not ours: nothing of it is undone */
+}
+
+/* errno, as in struct supervision, of the attempt that this start is a part of. */
+static int attempt_error(int program)
+{
+	if (program >= 0)
+		return EINPROGRESS;
+	return program == TAKE_OVER_DIED ? EOWNERDEAD : EPROTO;
 }
 
 int server_take_over(int fd, int program)
@@ -422,13 +433,12 @@ int server_take_over(int fd, int program)
 	if (err) {
 		log_error("an upgrade failed: %s", error);
 		if (program >= 0) /* back to who served before */
-			handover_return(fd, program);
+			handover_return(&s, fd, program);
 		return EXIT_SYSTEM;
 	}
 	s.privileged = geteuid() == 0;
-	/* there was nobody to return to: it is who served before that goes on */
-	s.upgrade_error = program < 0 ? EPROTO : 0;
-	s.upgrades -= program < 0;
+	s.upgrade_error = attempt_error(program);
+	s.upgrades--; /* it counts when a worker of ours serves */
 	s.took_over = true;
 	s.predecessor = program;
 	s.predecessor_state = fd;
