@@ -62,7 +62,6 @@ ends() {
 	within 10 umount "$MNT" && within 60 gone "$pid"
 }
 
-plan $((5 * $(wc -w <<<"$RETURNS $DEATHS") + 22))
 ulimit -c 0
 BACK=$WORK/back
 MNT=$WORK/mnt
@@ -73,6 +72,7 @@ install_program "$installed"
 MOUNT_CACHEFS=$PROGRAM
 must_mount "$BACK" "$MNT" cache=writeback
 need_recover "$MNT"
+plan $((5 * $(wc -w <<<"$RETURNS $DEATHS") + 22))
 daemon=$(daemon_pid "$MNT")
 OLD_PROGRAM=$(stat -c %i "$PROGRAM")
 exec 7>>"$MNT/open" 8<>"$MNT/unlinked"
