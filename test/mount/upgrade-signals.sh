@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # A signal that comes in the middle of an upgrade is not lost, and counts once: told to end, the mount is
 # flushed and ends; told to reload, the rules are read again. Whether the new program takes over or goes
-# back. test/lib/takeover sends the signal at the place that is named.
+# back, and without an upgrade where a worker is killed. test/lib/takeover sends the signal at the place that
+# is named.
 
 . "$(dirname "$0")/../lib/lib.sh"
 . "$(dirname "$0")/../lib/recover.sh"
@@ -20,6 +21,7 @@ install_program() { cp "$1" "$PROGRAM.new" && mv "$PROGRAM.new" "$PROGRAM"; }
 mode_of() { "$CTL" mode "$1" | head -n 1; }
 reloaded() { grep -c 'read 1 rules again' "$WORK/mnt.log"; }
 reloaded_once() { [ "$(reloaded)" -eq 1 ]; }
+reloaded_twice() { [ "$(reloaded)" -eq 2 ]; }
 program_of() {
 	case $(stat -Lc %i "/proc/$(daemon_pid "$MNT")/exe") in
 	"$OLD_PROGRAM") echo old ;;
@@ -39,7 +41,7 @@ begin() {
 	mkdir "$BACK"
 	echo '*.img writethrough' >"$WORK/rules"
 	must_mount "$BACK" "$MNT" "cache=unsafe,kernel-path=never,rules=$WORK/rules"
-	[ $tap_planned -gt 0 ] || { need_recover "$MNT"; plan $((5 * $(wc -w <<<"$ENDINGS") + 5 * $(wc -w <<<"$RELOADS"))); }
+	[ $tap_planned -gt 0 ] || { need_recover "$MNT"; plan $((5 * $(wc -w <<<"$ENDINGS $RELOADS") + 5)); }
 	install_program "$TOOLS/takeover"
 	NEW_PROGRAM=$(stat -c %i "$PROGRAM")
 	echo image >"$MNT/x.img"
@@ -68,21 +70,39 @@ ending() {
 	sed -i "/^$daemon /d" "$WORK/daemons"
 }
 
+# read_once NAME: what came before counts, and nothing more is on its way when the next one comes. 4 checks
+read_once() {
+	succeeds "$1: the rules are read again" soon reloaded_once
+	is "$(mode_of "$MNT/x.img")" = "directsync (rule)" "$1: and count"
+	rm -f "$PROGRAM.place"
+	echo '*.img none' >"$WORK/rules"
+	kill -HUP "$(daemon_pid "$MNT")"
+	succeeds "$1: the next time as well" soon reloaded_twice
+	succeeds "$1: unmounts, the supervisor ends" umount_cachefs "$MNT"
+}
+
 # 5 checks
 reload() {
 	begin "$1"
 	echo '*.img directsync' >"$WORK/rules"
 	timeout 120 "$CTL" upgrade "$MNT" >"$WORK/upgrade.out" 2>&1
 	is "$(program_of)" = "$2" "$1: the $2 program serves"
-	succeeds "$1: the rules are read again" soon reloaded_once
-	is "$(mode_of "$MNT/x.img")" = "directsync (rule)" "$1: and count"
-	rm "$PROGRAM.place"
-	# another one counts, too, and shows that nothing more was on its way
-	echo '*.img none' >"$WORK/rules"
+	read_once "$1"
+}
+
+# The worker was told, and does not live to do it. 5 checks
+killed_before_reload() {
+	local worker
+
+	begin killed
+	echo '*.img directsync' >"$WORK/rules"
+	worker=$(worker_pid "$MNT")
+	stop_process "$worker"
 	kill -HUP "$(daemon_pid "$MNT")"
-	twice() { [ "$(reloaded)" -eq 2 ]; }
-	succeeds "$1: the next time as well" soon twice
-	succeeds "$1: unmounts, the supervisor ends" umount_cachefs "$MNT"
+	is_told() { awk '/^ShdPnd/ { exit $2 !~ /[13579bdf]$/ }' "/proc/$worker/status"; }
+	succeeds "killed: a worker has been told" soon is_told
+	kill -KILL "$worker"
+	read_once killed
 }
 
 MNT=$WORK/mnt
@@ -96,3 +116,4 @@ done
 for each in $RELOADS; do
 	reload "${each%:*}" "${each#*:}"
 done
+killed_before_reload
