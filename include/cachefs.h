@@ -264,10 +264,15 @@ struct cachefs_rollback {
  * goes on. EBUSY: a request waits for storage; EOPNOTSUPP: recover=off; EPERM.
  */
 struct cachefs_upgrade {
-	__u32 flags;	  /* in: CACHEFS_UPGRADE_LOOK: only tell */
-	__u32 pid;	  /* out: of the process that serves now */
-	__u32 upgrades;	  /* out: since the mount */
-	__u32 last_error; /* out: errno of starting the program at the last attempt, or 0 */
+	__u32 flags;	/* in: CACHEFS_UPGRADE_LOOK: only tell */
+	__u32 pid;	/* out: of the process that serves now */
+	__u32 upgrades; /* out: since the mount */
+	/*
+	 * out: of the last attempt, or 0: errno of starting the program; EPROTO: it took over,
+	 * could not serve, and went back; EOWNERDEAD: it ended, or hung, before it could do that;
+	 * EINPROGRESS: it has begun, and may still go back.
+	 */
+	__u32 last_error;
 	__u64 reserved[3];
 	char version[64]; /* out: what the installed program calls itself; not with LOOK */
 	char error[512];

@@ -19,6 +19,7 @@
 #include "fuse/mount.h"
 #include "server_internal.h"
 #include "settings.h"
+#include "supervisor/guardian.h"
 #include "supervisor/supervisor.h"
 #include "transport/transport.h"
 
@@ -264,6 +265,50 @@ static int exec_fd(int program, const char *name, int state, int back)
 	return sysret(execveat(program, "", argv, environ, AT_EMPTY_PATH));
 }
 
+struct way_back {
+	struct server *s;
+	int state, program;
+};
+
+/* In the guardian: the program of PROGRAM was ours, and is again. */
+static void take_back(void *arg, bool hung)
+{
+	struct way_back *w = arg;
+	bool off = false;
+
+	log_error("%s: the program that took over %s: the one before goes on",
+		  w->s->options->mountpoint, hung ? "hung and was ended" : "ended at once");
+	set_inherited(&off, w->program);
+	exec_fd(w->program, "mount.cachefs", w->state, TAKE_OVER_DIED);
+	log_error("%s: it could not be started again: %s: the mount is dead: unmount it, and mount "
+		  "anew",
+		  w->s->options->mountpoint, strerror(errno));
+}
+
+static int name_guardian(int state, pid_t pid)
+{
+	char text[32];
+	int len = snprintf(text, sizeof(text), "guardian=%d", (int)pid) + 1;
+	off_t end = lseek(state, 0, SEEK_END);
+
+	return end >= 0 && pwrite(state, text, (size_t)len, end) == len ? 0 : -EIO;
+}
+
+static int exec_guarded(struct server *s, const char *name, int program, int state, int own)
+{
+	struct way_back back = {s, state, own};
+	struct guardian g;
+	int err = guardian_start(&g, take_back, &back);
+
+	if (err)
+		return err;
+	err = name_guardian(state, g.pid);
+	if (!err)
+		err = exec_fd(program, name, state, own);
+	guardian_end(&g);
+	return err;
+}
+
 int handover_exec(struct server *s, const char *program)
 {
 	_cleanup_fd_ int fd = open(program, O_RDONLY | O_CLOEXEC);
@@ -277,7 +322,7 @@ int handover_exec(struct server *s, const char *program)
 	if (state < 0)
 		return state;
 	set_all_inherited(s, state, own, true);
-	err = exec_fd(fd, program, state, own);
+	err = exec_guarded(s, program, fd, state, own);
 	set_all_inherited(s, state, own, false);
 	return err;
 }
@@ -287,8 +332,15 @@ void handover_keep(struct server *s, int state, int program)
 	set_all_inherited(s, state, program, false);
 }
 
-void handover_return(int fd, int program)
+void handover_return(struct server *s, int fd, int program)
 {
-	/* -1: nobody to return to a second time */
-	exec_fd(program, "mount.cachefs", fd, -1);
+	bool off = false;
+
+	if (s->supervisor)
+		set_all_inherited(s, fd, program, true);
+	set_inherited(&off, program); /* else it would be open for good */
+	exec_fd(program, "mount.cachefs", fd, TAKE_OVER_BACK);
+	log_error("the program before could not be started again: %s: the mount is dead: unmount "
+		  "it, and mount anew",
+		  strerror(errno));
 }

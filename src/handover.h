@@ -7,13 +7,25 @@
 #ifndef CACHEFS_HANDOVER_H
 #define CACHEFS_HANDOVER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct server;
 
-#define HANDOVER_FORMAT 1 /* changes when the meaning of a key does; new keys do not change it */
+/*
+ * Changes when the meaning of a key does; new keys do not change it. 2: "guardian", which the new
+ * program must release (supervisor/guardian.h). Who knows 2 can take over from 1, but not the other
+ * way round: a guardian that nobody releases would end a program that serves.
+ */
+#define HANDOVER_FORMAT 2
+#define HANDOVER_FORMAT_LEAST 1
 
-/* Arguments of the program: --take-over FD PROGRAM-FD, and --take-over-check FD. */
+/*
+ * Arguments of the program: --take-over FD PROGRAM-FD, and --take-over-check FD. Instead of a
+ * descriptor PROGRAM-FD may be one of these: the program served before, and goes on.
+ */
+#define TAKE_OVER_BACK (-1) /* the other one could not serve, and went back */
+#define TAKE_OVER_DIED (-2) /* it ended, or hung, before it could even do that */
 #define TAKE_OVER "--take-over"
 #define TAKE_OVER_CHECK "--take-over-check"
 
@@ -38,7 +50,10 @@ int handover_exec(struct server *s, const char *program);
 int handover_receive(int fd, struct server *s, char *error, size_t error_size);
 /* Nobody who is executed from now on has the mount's descriptors, nor STATE and PROGRAM. */
 void handover_keep(struct server *s, int state, int program);
-/* Becomes PROGRAM, a descriptor, again: the one that handed over. Returns where that failed. */
-void handover_return(int fd, int program);
+/*
+ * Becomes PROGRAM, a descriptor, again: the one that handed over. What a worker of ours opened and
+ * recorded meanwhile goes with it. S may have been filled in or not. Returns where that failed.
+ */
+void handover_return(struct server *s, int fd, int program);
 
 #endif

@@ -24,6 +24,7 @@ struct received {
 	int device_fds[TRANSPORT_FDS * LOOPS_MAX];
 	unsigned ndevice_fds;
 	struct capabilities caps;
+	pid_t guardian; /* since format 2; 0: none, as in a check */
 };
 
 /* One value for each; all of them are needed. */
@@ -78,6 +79,8 @@ static uint64_t take(struct received *r, const char *key, const char *value)
 		take_capability(&r->caps, value);
 	else if (!strcmp(key, "transport-fd") && r->ndevice_fds < ARRAY_SIZE(r->device_fds))
 		r->device_fds[r->ndevice_fds++] = atoi(value);
+	else if (!strcmp(key, "guardian"))
+		r->guardian = atoi(value);
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
 		char *field = (char *)r + keys[i].offset;
 
@@ -120,7 +123,8 @@ static int parse(char *text, size_t len, struct received *r, char *error, size_t
 
 static int check(const struct received *r, char *error, size_t size)
 {
-	if (r->format == HANDOVER_FORMAT && r->loops && r->ndevice_fds == TRANSPORT_FDS * r->loops)
+	if (r->format >= HANDOVER_FORMAT_LEAST && r->format <= HANDOVER_FORMAT && r->loops &&
+	    r->ndevice_fds == TRANSPORT_FDS * r->loops)
 		return 0;
 	snprintf(error, size,
 		 "the program that serves now has a state of format %u, and this one knows format "
@@ -170,6 +174,7 @@ static int fill(const struct received *r, struct server *s)
 	s->source_fd = (int)r->source_fd;
 	s->caps = r->caps;
 	s->loops = (unsigned)r->loops;
+	s->guardian = r->guardian;
 	s->restarts = (unsigned)r->restarts;
 	s->upgrades = (unsigned)r->upgrades;
 	s->device_fds = calloc(r->ndevice_fds, sizeof(int));

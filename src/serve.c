@@ -251,22 +251,48 @@ static void stop_serving(struct server *s)
 	transport_stop(s->transport);
 }
 
+/* Those that were asked for until now, by one. */
+static void reload(struct server *s)
+{
+	struct supervision *m = s->supervision;
+	unsigned asked = m ? atomic_load(&m->reloads_asked) : 0;
+	struct cachefs_reload result;
+
+	if (m && asked == atomic_load(&m->reloads_done))
+		return; /* by an earlier one, or an earlier worker asked for it */
+	control_reload(&s->session, &result); /* it logs what came of it */
+	if (m)
+		atomic_store(&m->reloads_done, asked);
+}
+
+static void asked_to_reload(struct server *s, pid_t by)
+{
+	struct supervision *m = s->supervision;
+
+	/* the supervisor has counted it; be this worker killed meanwhile, it is not lost */
+	if (m && by != atomic_load(&m->supervisor))
+		atomic_fetch_add(&m->reloads_asked, 1);
+	reload(s);
+}
+
 static void *signal_thread(void *arg)
 {
 	struct server *s = arg;
+	siginfo_t info;
 	sigset_t set;
-	int sig;
 
 	sigfillset(&set);
+	if (s->supervision)
+		reload(s); /* what the worker before was asked for, and did not do */
 	while (!atomic_load(&s->ending)) {
-		if (sigwait(&set, &sig) || atomic_load(&s->ending))
+		int sig = sigwaitinfo(&set, &info);
+
+		if (sig < 0 || atomic_load(&s->ending))
 			continue;
 		if (sig == SIGUSR1) {
 			log_stats(s);
 		} else if (sig == SIGHUP) {
-			struct cachefs_reload reload;
-
-			control_reload(&s->session, &reload); /* it logs what came of it */
+			asked_to_reload(s, info.si_pid);
 		} else if (sig == SIGTERM || sig == SIGINT) {
 			log_info("%s: told to end by signal %d", s->options->mountpoint, sig);
 			stop_serving(s);
@@ -319,6 +345,19 @@ static void tell_health(void *arg, struct health *h)
 	h->idle = transport_idle(s->transport) && pool_idle(s->pool) && !fs_holds_up(s->fs);
 }
 
+/* Sent to this process, and not taken by signal_thread() any more. */
+static void keep_pending_signals(struct supervision *m)
+{
+	sigset_t set;
+
+	if (sigpending(&set))
+		return;
+	if (sigismember(&set, SIGTERM) || sigismember(&set, SIGINT))
+		atomic_store(&m->told_to_end, true);
+	if (sigismember(&set, SIGHUP))
+		atomic_fetch_add(&m->reloads_asked, 1);
+}
+
 /*
  * As if it had been killed, but at a moment when no request is in progress. One that still is after
  * a while comes again to the successor.
@@ -332,6 +371,7 @@ static void hand_over(void *arg)
 	if (transport_stop_within(s->transport, DRAIN_NSEC))
 		while (!pool_idle(s->pool) && clock_nsec() < until)
 			usleep(200);
+	keep_pending_signals(s->supervision);
 	atomic_store(&s->supervision->handover, true);
 	_exit(0);
 }
@@ -408,6 +448,8 @@ static int serve(struct server *s, bool resumed)
 	if (err)
 		log_error("%s: no thread for the supervisor's questions: %s",
 			  s->options->mountpoint, strerror(-err));
+	if (err && resumed)
+		_exit(EXIT_SYSTEM); /* see above: as if it had been killed */
 	if (err || (s->supervision && atomic_load(&s->supervision->told_to_end)))
 		stop_serving(s);
 	transport_wait(s->transport);

@@ -7,12 +7,8 @@
 
 #include <fcntl.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
 
 #include "base/cap.h"
 #include "base/log.h"
@@ -22,15 +18,13 @@
 #include "fuse/abi.h"
 #include "fuse/mount.h"
 #include "handover.h"
+#include "process.h"
 #include "server_internal.h"
 #include "settings.h"
 #include "supervisor/daemon.h"
+#include "supervisor/guardian.h"
 #include "supervisor/supervisor.h"
 #include "transport/transport.h"
-
-#ifndef PR_SET_IO_FLUSHER
-#define PR_SET_IO_FLUSHER 57
-#endif
 
 /* ---- the way to a mount that can be served ---- */
 
@@ -78,32 +72,6 @@ static int choose_engine(struct server *s)
 	}
 	s->engine = engines[kind];
 	return 0;
-}
-
-static void prepare_process(void)
-{
-	struct rlimit r;
-	int fd;
-
-	if (getrlimit(RLIMIT_NOFILE, &r) == 0) {
-		r.rlim_cur = r.rlim_max = MAX(r.rlim_max, 1048576u);
-		if (setrlimit(RLIMIT_NOFILE, &r) < 0 && getrlimit(RLIMIT_NOFILE, &r) == 0) {
-			r.rlim_cur = r.rlim_max;
-			setrlimit(RLIMIT_NOFILE, &r);
-		}
-	}
-	/* memory reclaim may have to wait for what we write */
-	prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
-	fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-	if (fd >= 0) {
-		if (write(fd, "-900", 4) < 0)
-			log_debug("oom_score_adj stays as it is: %s", strerror(errno));
-		close(fd);
-	}
-	signal(SIGPIPE, SIG_IGN);
-	umask(0);
-	if (chdir("/") < 0)
-		log_debug("chdir: %s", strerror(errno));
 }
 
 int server_backing_open(void *arg, int fd)
@@ -279,6 +247,10 @@ void server_ready(struct server *s)
 /* There is no way back from here, and none is needed. */
 static void forget_predecessor(struct server *s)
 {
+	if (s->predecessor >= 0) {
+		atomic_fetch_add(&s->supervision->upgrades, 1);
+		atomic_store(&s->supervision->upgrade_error, 0);
+	}
 	handover_keep(s, s->predecessor_state, s->predecessor);
 	cleanup_fd(&s->predecessor_state);
 	cleanup_fd(&s->predecessor);
@@ -303,7 +275,7 @@ static void go_back(void *arg)
 		return;
 	log_error("%s: this program took over and cannot serve: back to the one before",
 		  s->options->mountpoint);
-	handover_return(s->predecessor_state, s->predecessor);
+	handover_return(s, s->predecessor_state, s->predecessor);
 }
 
 static bool refuse(void *arg, int signal_fd)
@@ -383,6 +355,7 @@ static int supervise(struct server *s, bool resumed)
 		log_error("%s: no supervisor: %s", s->options->mountpoint, strerror(-err));
 		return EXIT_SYSTEM;
 	}
+	guardian_release(s->guardian); /* from here on a worker that dies is noticed by us */
 	return supervisor_run(s->supervisor, resumed);
 }
 
@@ -402,21 +375,6 @@ static void finish(struct server *s)
 	cleanup_fd(&s->source_fd);
 }
 
-/*
- * Before any thread: all of them leave signals to signal_thread(), or to the supervisor. But those
- * of faults end the process also when they are sent, which is how one asks for a core.
- */
-static void block_signals(void)
-{
-	static const int faults[] = {SIGABRT, SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP};
-	sigset_t all;
-
-	sigfillset(&all);
-	for (size_t i = 0; i < ARRAY_SIZE(faults); i++)
-		sigdelset(&all, faults[i]);
-	pthread_sigmask(SIG_SETMASK, &all, NULL);
-}
-
 int server_run(struct options *o)
 {
 	struct server s = {.options = o,
@@ -431,8 +389,8 @@ int server_run(struct options *o)
 		log_error("no process for the mount: %s", strerror(-err));
 		return EXIT_SYSTEM;
 	}
-	block_signals();
-	prepare_process();
+	process_block_signals();
+	process_prepare();
 	code = prepare(&s);
 	if (!code)
 		code = recoverable(&s) ? supervise(&s, false) : server_serve(&s, false);
@@ -445,16 +403,21 @@ int server_take_over_check(int fd)
 	char error[512];
 	struct options o;
 	struct server s = {.options = &o};
+	int err;
 
 	options_init(&o);
-	if (handover_receive(fd, &s, error, sizeof(error))) {
-		puts(error);
-		fflush(stdout);
-		_exit(EXIT_SYSTEM);
-	}
-	puts(PACKAGE_STRING);
+	err = handover_receive(fd, &s, error, sizeof(error));
+	puts(err ? error : PACKAGE_STRING);
 	fflush(stdout);
-	_exit(0); /* the mount is not ours: nothing of it is undone */
+	_exit(err ? EXIT_SYSTEM : 0); /* the mount is not ours: nothing of it is undone */
+}
+
+/* errno, as in struct supervision, of the attempt that this start is a part of. */
+static int attempt_error(int program)
+{
+	if (program >= 0)
+		return EINPROGRESS;
+	return program == TAKE_OVER_DIED ? EOWNERDEAD : EPROTO;
 }
 
 int server_take_over(int fd, int program)
@@ -464,26 +427,25 @@ int server_take_over(int fd, int program)
 	char error[512];
 	int code, err;
 
-	block_signals();
+	process_block_signals();
 	options_init(&o);
 	err = handover_receive(fd, &s, error, sizeof(error));
 	if (err) {
 		log_error("an upgrade failed: %s", error);
 		if (program >= 0) /* back to who served before */
-			handover_return(fd, program);
+			handover_return(&s, fd, program);
 		return EXIT_SYSTEM;
 	}
 	s.privileged = geteuid() == 0;
-	/* there was nobody to return to: it is who served before that goes on */
-	s.upgrade_error = program < 0 ? EPROTO : 0;
-	s.upgrades -= program < 0;
+	s.upgrade_error = attempt_error(program);
+	s.upgrades--; /* it counts when a worker of ours serves */
 	s.took_over = true;
 	s.predecessor = program;
 	s.predecessor_state = fd;
 	if (!o.foreground)
 		log_open("cachefs", LOG_TO_SYSLOG, o.log_level);
 	log_level_set(o.log_level);
-	prepare_process();
+	process_prepare();
 	if (s.privileged)
 		cap_drop_unneeded();
 	fill_session(&s);

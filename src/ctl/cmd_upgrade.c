@@ -28,7 +28,25 @@ static const char *sentence_for(int err)
 	}
 }
 
-/* The process that serves, once it is another one than BEFORE's; 0, or an errno. */
+/* Why the program that served before goes on, or NULL: ERR says it. */
+static const char *sentence_for_return(int err)
+{
+	switch (err) {
+	case 0:
+		return "it died meanwhile: try again";
+	case EPROTO:
+		return "the installed one took over and could not serve: see the log, and install "
+		       "another";
+	case EOWNERDEAD:
+		return "the installed one ended or hung when it took over: see the log, and "
+		       "install "
+		       "another";
+	default:
+		return NULL;
+	}
+}
+
+/* The process that serves for good, once it is another one than BEFORE's; 0, or an errno. */
 static int wait_for_successor(const struct target *t, const struct cachefs_upgrade *before,
 			      struct cachefs_upgrade *now)
 {
@@ -40,7 +58,8 @@ static int wait_for_successor(const struct target *t, const struct cachefs_upgra
 		*now = (struct cachefs_upgrade){.flags = CACHEFS_UPGRADE_LOOK};
 		if (ioctl(t->fd, CACHEFS_IOC_UPGRADE, now) < 0)
 			return errno;
-		if (now->pid != before->pid)
+		/* its first answer may come before it is sure that it can go on */
+		if (now->pid != before->pid && now->last_error != EINPROGRESS)
 			return 0;
 	} while (clock_nsec() < until);
 	return ETIMEDOUT;
@@ -64,7 +83,7 @@ static int upgrade(const struct target *t)
 	if (now.upgrades == asked.upgrades)
 		return complain_errno(t->path, "not upgraded, the old program goes on",
 				      (int)now.last_error,
-				      now.last_error ? NULL : "it died meanwhile: try again");
+				      sentence_for_return((int)now.last_error));
 	printf("%s: %s serves, process %u\n", name, asked.version, now.pid);
 	return CTL_OK;
 }

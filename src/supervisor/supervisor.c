@@ -151,6 +151,8 @@ static void take_signal(struct supervisor *s, int sig)
 
 	if (end)
 		atomic_store(&s->memory->told_to_end, true);
+	if (sig == SIGHUP)
+		atomic_fetch_add(&s->memory->reloads_asked, 1);
 	if (s->worker && (end || sig == SIGHUP || sig == SIGUSR1))
 		kill(s->worker, sig);
 }
@@ -161,6 +163,20 @@ static void take_signals(struct supervisor *s)
 
 	while (read(s->signal_fd, &info, sizeof(info)) == sizeof(info))
 		take_signal(s, (int)info.ssi_signo);
+}
+
+/*
+ * Before this process becomes another program, which does not have this memory: what was taken and
+ * is not done is pending again. execve(2) keeps what is pending, and that it is blocked.
+ */
+static void give_back_signals(struct supervisor *s)
+{
+	struct supervision *m = s->memory;
+
+	if (atomic_load(&m->told_to_end))
+		kill(getpid(), SIGTERM);
+	if (atomic_load(&m->reloads_asked) != atomic_load(&m->reloads_done))
+		kill(getpid(), SIGHUP);
 }
 
 /* Between two workers; to be told to end is what ends the pause before MSEC are over. */
@@ -371,6 +387,7 @@ static void hand_over(struct supervisor *s)
 	take_signals(s);
 	if (atomic_load(&s->memory->told_to_end))
 		return; /* the next worker does nothing but end */
+	give_back_signals(s);
 	err = s->config.upgrade(s->config.arg);
 	log_error("%s: the upgrade failed, the old program goes on: %s", s->config.name,
 		  strerror(-err));
@@ -434,9 +451,10 @@ int supervisor_run(struct supervisor *s, bool resumed)
 		if (outcome != OUTCOME_HANDOVER)
 			write_obituary(s, pid, status);
 		clear_for_next(s);
-		if (!s->told_ready)
-			s->config.go_back(
-			    s->config.arg); /* a program that took over, and cannot serve */
+		if (!s->told_ready) { /* a program that took over, and cannot serve */
+			give_back_signals(s);
+			s->config.go_back(s->config.arg);
+		}
 		if (outcome == OUTCOME_FAILED)
 			return fail(s);
 		if (outcome == OUTCOME_HANDOVER)

@@ -53,7 +53,14 @@ struct supervision {
 	/* Worker: it is ending by itself, since the mount is gone or it was told to; or for an
 	 * upgrade, all requests answered. */
 	atomic_bool ending, told_to_end, handover;
-	atomic_int upgrade_error; /* errno of the last upgrade's exec(2), or 0 */
+	/*
+	 * errno of the last upgrade's exec(2), or 0; EPROTO, EOWNERDEAD: TAKE_OVER_BACK, _DIED;
+	 * EINPROGRESS: this program took over, and may still go back.
+	 */
+	atomic_int upgrade_error;
+	/* Who was asked for a reload (SIGHUP) counts it before, the worker that has done all of
+	 * them says so: what is left when it ends is its successor's. */
+	atomic_uint reloads_asked, reloads_done;
 	atomic_ullong resent_sum; /* worker: requests that came again, since the mount */
 	atomic_uint late;	  /* dead workers of which threads are left in a notification */
 	/* Worker: ids of threads that are in a notification; 0: free */
