@@ -3,6 +3,8 @@
 #include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/util.h"
@@ -73,24 +75,56 @@ int server_keep_descriptors(struct server *s)
 	return 0;
 }
 
+/* ---- leftovers ---- */
+
+/* The highest number that is recorded, too. */
+static void find_highest(void *arg, int fd)
+{
+	int *highest = arg;
+
+	*highest = MAX(*highest, fd);
+}
+
+static void keep(void *arg, int fd)
+{
+	struct set *s = arg;
+
+	if (fd >= 0 && fd < s->n)
+		s->open[fd] = true;
+}
+
+/* All between two that stay at once: to list thousands in /proc takes longer than all the rest. */
+static int close_gaps(const struct set *stay)
+{
+	int fd = 0, err = 0;
+
+	while (fd < stay->n && !err) {
+		int first = fd;
+
+		while (fd < stay->n && !stay->open[fd])
+			fd++;
+		if (fd > first)
+			err = sysret((int)syscall(SYS_close_range, first, fd - 1, 0));
+		fd++;
+	}
+	return err ? err : sysret((int)syscall(SYS_close_range, stay->n, ~0u, 0));
+}
+
 void server_close_leftovers(struct server *s)
 {
-	struct set set;
-	unsigned closed = 0;
-	int err = open_descriptors(&set.open, &set.n);
+	struct set stay = {.n = s->nkept};
+	int highest = -1, err = 0;
 
-	if (err) {
+	fs_shared_each_fd(s->shared, find_highest, &highest);
+	stay.n = MAX(stay.n, highest + 1);
+	stay.open = calloc((size_t)stay.n + 1, sizeof(*stay.open));
+	if (stay.open) {
+		memcpy(stay.open, s->kept, (size_t)s->nkept * sizeof(*stay.open));
+		fs_shared_each_fd(s->shared, keep, &stay);
+		err = close_gaps(&stay);
+	}
+	if (!stay.open || err)
 		log_warn("descriptors of the process that served before stay open: %s",
-			 strerror(-err));
-		return;
-	}
-	fs_shared_each_fd(s->shared, is_recorded, &set);
-	for (int fd = 0; fd < set.n; fd++) {
-		if (!set.open[fd] || (fd < s->nkept && s->kept[fd]))
-			continue;
-		close(fd);
-		closed++;
-	}
-	free(set.open);
-	log_debug("closed %u descriptors of the process that served before", closed);
+			 strerror(stay.open ? -err : ENOMEM));
+	free(stay.open);
 }
