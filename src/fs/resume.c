@@ -77,19 +77,30 @@ struct resuming {
 	struct open_files all;
 };
 
+/*
+ * The file's writers wait for the gate, so only where the attribute is not what the handles need.
+ * Whoever opens or closes it right now looks for itself afterwards.
+ */
+static void settle_attr(struct fs *fs, struct file *f)
+{
+	struct claim gate = {.kind = CLAIM_GATE, .start = 0, .end = UINT64_MAX};
+	uint8_t attr = __atomic_load_n(&f->node->rec->sync_attr, __ATOMIC_ACQUIRE);
+
+	if (attr == (file_needs_attr(f) ? OWES_ATTR_SET : OWES_ATTR_NONE))
+		return;
+	iolock_acquire_wait(&f->range, &gate);
+	file_sync_update(fs, f);
+	iolock_release(&f->range, &gate);
+}
+
 /* A change that was half done ends in what the file should have now; its request comes again. */
 static void settle(struct fs *fs, struct file *f)
 {
-	struct claim gate = {.kind = CLAIM_GATE, .start = 0, .end = UINT64_MAX};
 	struct file *barrier, *mode;
-	bool owed;
 
 	unsafe_resumed_open(fs, f);
-	iolock_acquire_wait(&f->range, &gate);
-	file_sync_update(fs, f);
-	owed = f->owed;
-	iolock_release(&f->range, &gate);
-	barrier = owed ? file_find(fs, f->node) : NULL;
+	settle_attr(fs, f);
+	barrier = atomic_load(&f->node->rec->owes.barrier) ? file_find(fs, f->node) : NULL;
 	if (barrier)
 		file_barrier_soon(fs, barrier);
 	mode = file_find(fs, f->node);
