@@ -236,10 +236,8 @@ int handover_check(struct server *s, const char *program, char *version, size_t 
 
 static void set_inherited(void *arg, int fd)
 {
-	int flags = fcntl(fd, F_GETFD);
-
-	if (flags >= 0)
-		fcntl(fd, F_SETFD, *(const bool *)arg ? flags & ~FD_CLOEXEC : flags | FD_CLOEXEC);
+	/* the only flag that there is */
+	fcntl(fd, F_SETFD, *(const bool *)arg ? 0 : FD_CLOEXEC);
 }
 
 static void set_all_inherited(struct server *s, int state, int program, bool on)

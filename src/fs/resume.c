@@ -108,18 +108,6 @@ static void settle(struct fs *fs, struct file *f)
 		file_update_soon(fs, mode);
 }
 
-static void resume_job(struct pool_job *job)
-{
-	struct resuming *r = container_of(job, struct resuming, job);
-
-	unsafe_resumed_marker(r->fs);
-	for (size_t i = 0; i < r->all.count; i++)
-		settle(r->fs, r->all.files[i]);
-	fs_open_files_put(r->fs, &r->all);
-	atomic_store(&r->fs->resuming, false);
-	free(r);
-}
-
 /*
  * Which pages the kernel has is not known, so writes would drop them for good, each after a
  * notification.
@@ -134,6 +122,21 @@ static void pages_job(struct pool_job *job)
 	for (size_t i = 0; i < all.count; i++)
 		sweep_now(fs, all.files[i]);
 	fs_open_files_put(fs, &all);
+}
+
+static void resume_job(struct pool_job *job)
+{
+	struct resuming *r = container_of(job, struct resuming, job);
+	struct fs *fs = r->fs;
+
+	unsafe_resumed_marker(fs);
+	for (size_t i = 0; i < r->all.count; i++)
+		settle(fs, r->all.files[i]);
+	fs_open_files_put(fs, &r->all);
+	free(r);
+	/* not beside this: clients want the processor, too */
+	pool_submit(fs->config.pool, &fs->pages_job);
+	atomic_store(&fs->resuming, false);
 }
 
 /* Does not block. */
@@ -162,8 +165,7 @@ int fs_resume(struct fs *fs)
 	atomic_store(&fs->resuming, true);
 	r->fs = fs;
 	r->job = (struct pool_job){.run = resume_job, .lane = LANE_FLUSH};
-	pool_submit(fs->config.pool, &r->job);
 	fs->pages_job = (struct pool_job){.run = pages_job, .lane = LANE_NOTIFY};
-	pool_submit(fs->config.pool, &fs->pages_job);
+	pool_submit(fs->config.pool, &r->job);
 	return unsafe_start(fs->unsafe);
 }
