@@ -157,7 +157,11 @@ static void read_all(int fd, char *text, size_t size)
 	ssize_t n = 1;
 
 	while (n > 0 && len < size - 1 && clock_nsec() < until) {
-		if (poll(&p, 1, CHECK_MSEC) <= 0)
+		int ready = poll(&p, 1, CHECK_MSEC);
+
+		if (ready < 0 && errno == EINTR)
+			continue; /* a loop is kicked for a while after a resume */
+		if (ready <= 0)
 			break;
 		n = read(fd, text + len, size - 1 - len);
 		len += n > 0 ? (size_t)n : 0;
