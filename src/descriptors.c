@@ -1,96 +1,112 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Which descriptors outlive a worker: all that it had open are still there when it is dead. */
-#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/util.h"
 #include "fs/shared.h"
 #include "server_internal.h"
 
-/* Numbers of all open descriptors but the one that this takes, as a set by number. */
-static int open_descriptors(bool **out, int *size)
-{
-	DIR *d = opendir("/proc/self/fd");
-	bool *set = NULL;
-	int n = 0, err = d ? 0 : -errno;
-	struct dirent *e;
-
-	while (d && (e = readdir(d))) {
-		int fd = atoi(e->d_name);
-
-		if (e->d_name[0] == '.' || fd == dirfd(d))
-			continue;
-		if (fd >= n) {
-			int room = MAX(2 * n, fd + 64);
-			bool *grown = realloc(set, (size_t)room);
-
-			if (!grown) {
-				err = -ENOMEM;
-				break;
-			}
-			memset(grown + n, 0, (size_t)(room - n));
-			set = grown;
-			n = room;
-		}
-		set[fd] = true;
-	}
-	if (d)
-		closedir(d);
-	if (err) {
-		free(set);
-		return err;
-	}
-	*out = set;
-	*size = n;
-	return 0;
-}
-
 struct set {
-	bool *open;
+	bool *in;
 	int n;
 };
 
-static void is_recorded(void *arg, int fd)
+static void add(void *arg, int fd)
 {
 	struct set *s = arg;
 
 	if (fd >= 0 && fd < s->n)
-		s->open[fd] = false;
+		s->in[fd] = true;
 }
 
+/* No descriptor has a number that is not below this; or a negative errno. */
+static int table_size(void)
+{
+	_cleanup_fd_ int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+	char text[4096];
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	const char *at;
+	int size;
+
+	if (n < 0)
+		return -errno;
+	text[n] = '\0';
+	at = strstr(text, "FDSize:");
+	return at && sscanf(at, "FDSize:%d", &size) == 1 && size > 0 ? size : -EPROTO;
+}
+
+/*
+ * Those that are recorded are not asked for: a program that takes over has thousands, and clients
+ * wait. (To list all in /proc takes longer than all the rest.)
+ */
 int server_keep_descriptors(struct server *s)
 {
-	struct set set;
-	int err = open_descriptors(&set.open, &set.n);
+	struct set recorded = {.n = table_size()};
 
-	if (err)
-		return err;
-	fs_shared_each_fd(s->shared, is_recorded, &set);
-	s->kept = set.open;
-	s->nkept = set.n;
+	if (recorded.n < 0)
+		return recorded.n;
+	recorded.in = calloc((size_t)recorded.n, sizeof(*recorded.in));
+	s->kept = calloc((size_t)recorded.n, sizeof(*s->kept));
+	if (!recorded.in || !s->kept) {
+		free(recorded.in);
+		return -ENOMEM;
+	}
+	fs_shared_each_fd(s->shared, add, &recorded);
+	for (int fd = 0; fd < recorded.n; fd++)
+		s->kept[fd] = !recorded.in[fd] && fcntl(fd, F_GETFD) >= 0;
+	s->nkept = recorded.n;
+	free(recorded.in);
 	return 0;
+}
+
+/* ---- leftovers ---- */
+
+/* The highest number that is recorded, too. */
+static void find_highest(void *arg, int fd)
+{
+	int *highest = arg;
+
+	*highest = MAX(*highest, fd);
+}
+
+/* All between two that stay at once. */
+static int close_gaps(const struct set *stay)
+{
+	int fd = 0, err = 0;
+
+	while (fd < stay->n && !err) {
+		int first = fd;
+
+		while (fd < stay->n && !stay->in[fd])
+			fd++;
+		if (fd > first)
+			err = sysret((int)syscall(SYS_close_range, first, fd - 1, 0));
+		fd++;
+	}
+	return err ? err : sysret((int)syscall(SYS_close_range, stay->n, ~0u, 0));
 }
 
 void server_close_leftovers(struct server *s)
 {
-	struct set set;
-	unsigned closed = 0;
-	int err = open_descriptors(&set.open, &set.n);
+	struct set stay = {.n = s->nkept};
+	int highest = -1, err = 0;
 
-	if (err) {
+	fs_shared_each_fd(s->shared, find_highest, &highest);
+	stay.n = MAX(stay.n, highest + 1);
+	stay.in = calloc((size_t)stay.n + 1, sizeof(*stay.in));
+	if (stay.in) {
+		memcpy(stay.in, s->kept, (size_t)s->nkept * sizeof(*stay.in));
+		fs_shared_each_fd(s->shared, add, &stay);
+		err = close_gaps(&stay);
+	}
+	if (!stay.in || err)
 		log_warn("descriptors of the process that served before stay open: %s",
-			 strerror(-err));
-		return;
-	}
-	fs_shared_each_fd(s->shared, is_recorded, &set);
-	for (int fd = 0; fd < set.n; fd++) {
-		if (!set.open[fd] || (fd < s->nkept && s->kept[fd]))
-			continue;
-		close(fd);
-		closed++;
-	}
-	free(set.open);
-	log_debug("closed %u descriptors of the process that served before", closed);
+			 strerror(stay.in ? -err : ENOMEM));
+	free(stay.in);
 }

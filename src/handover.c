@@ -158,7 +158,11 @@ static void read_all(int fd, char *text, size_t size)
 	ssize_t n = 1;
 
 	while (n > 0 && len < size - 1 && clock_nsec() < until) {
-		if (poll(&p, 1, CHECK_MSEC) <= 0)
+		int ready = poll(&p, 1, CHECK_MSEC);
+
+		if (ready < 0 && errno == EINTR)
+			continue; /* a loop is kicked for a while after a resume */
+		if (ready <= 0)
 			break;
 		n = read(fd, text + len, size - 1 - len);
 		len += n > 0 ? (size_t)n : 0;
@@ -237,10 +241,8 @@ int handover_check(struct server *s, const char *program, char *version, size_t 
 
 static void set_inherited(void *arg, int fd)
 {
-	int flags = fcntl(fd, F_GETFD);
-
-	if (flags >= 0)
-		fcntl(fd, F_SETFD, *(const bool *)arg ? flags & ~FD_CLOEXEC : flags | FD_CLOEXEC);
+	/* the only flag that there is */
+	fcntl(fd, F_SETFD, *(const bool *)arg ? 0 : FD_CLOEXEC);
 }
 
 static void set_all_inherited(struct server *s, int state, int program, bool on)

@@ -100,11 +100,13 @@ int handle_create_report(struct fs *fs, uint64_t id, struct report *r, int fd, p
 }
 
 /* What direct I/O on the file asks for, where the kernel tells; else what is always enough. */
-static void file_dio_init(struct fs *fs, struct file *f)
+static void file_dio_init(struct fs *fs, struct file *f, bool recall)
 {
 	struct statx st;
 
 	f->dio_mem = f->dio_offset = 4096;
+	if (recall && file_dio_recall(f))
+		return;
 	if (!fs->config.caps.statx_dioalign ||
 	    statx(f->path.fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &st) < 0 ||
 	    !(st.stx_mask & STATX_DIOALIGN))
@@ -118,19 +120,26 @@ static void file_dio_init(struct fs *fs, struct file *f)
 	f->dio_mem = MAX(st.stx_dio_mem_align, 1u);
 }
 
-int file_sync_update(struct fs *fs, struct file *f)
+bool file_needs_attr(struct file *f)
 {
-	uint64_t name = node_attr_name(f->node->rec);
-	uint8_t *record = &f->node->rec->sync_attr;
-	struct sync_attr *s = NULL;
 	bool needed = false;
 	struct handle *h;
-	int err = 0;
 
 	pthread_mutex_lock(&f->lock);
 	DL_FOREACH(f->handles, h)
 	needed = needed || h->plan.kernel_sync;
 	pthread_mutex_unlock(&f->lock);
+	return needed;
+}
+
+int file_sync_update(struct fs *fs, struct file *f)
+{
+	uint64_t name = node_attr_name(f->node->rec);
+	uint8_t *record = &f->node->rec->sync_attr;
+	struct sync_attr *s = NULL;
+	bool needed = file_needs_attr(f);
+	int err = 0;
+
 	if (needed || f->sync_attr)
 		err = fs_sync_attr(fs, &s);
 	if (err)
@@ -169,7 +178,7 @@ static int file_sync_changed(struct fs *fs, struct file *f)
 	return err;
 }
 
-struct file *file_new(struct fs *fs, struct node *n)
+struct file *file_new(struct fs *fs, struct node *n, bool recall)
 {
 	struct file *f = calloc(1, sizeof(*f));
 
@@ -182,12 +191,13 @@ struct file *file_new(struct fs *fs, struct node *n)
 	}
 	f->node = n;
 	f->opens = 1;
-	f->mode = f->wanted = fs_mode_of(fs, n);
+	if (!recall || !file_mode_recall(f))
+		f->mode = f->wanted = fs_mode_of(fs, n);
 	atomic_init(&f->direct, f->mode.switches.direct);
 	if (n->rec->close_error)
 		flush_latch(&f->flush, -n->rec->close_error);
 	fs_limits_of(fs, n, &f->limits);
-	file_dio_init(fs, f);
+	file_dio_init(fs, f, recall);
 	iolock_init(&f->range);
 	pthread_mutex_init(&f->lock, NULL);
 	return f;
@@ -250,7 +260,7 @@ static struct file *file_get(struct fs *fs, struct node *n, bool *first)
 	while (!f) {
 		unsigned epoch = atomic_load(&fs->mode_epoch);
 
-		fresh = file_new(fs, n);
+		fresh = file_new(fs, n, false);
 		if (!fresh)
 			return NULL;
 		f = file_publish(fs, n, fresh, epoch);

@@ -176,6 +176,8 @@ int handle_apply_direct(struct handle *h, bool direct);
  * owns a CLAIM_GATE of all of F->range. 0 or a negative errno.
  */
 int file_sync_update(struct fs *fs, struct file *f);
+/* Does the kernel path of F's handles need the attribute now? */
+bool file_needs_attr(struct file *f);
 
 /*
  * What F's mode is made from may have changed: it gets the mode that it should have, with its open
@@ -190,11 +192,15 @@ void file_barrier_soon(struct fs *fs, struct file *f);
 
 /* With F->lock held, or of an F that nobody else knows: a successor has F->mode and F->owed. */
 void file_mode_record(struct file *f);
-/* The same from the record, if it has one: the modes of F are left alone otherwise. */
-void file_mode_recall(struct file *f);
-/* For handle_rebuild.c: N's, with one open, that nobody knows of. NULL: no memory, no descriptor.
+/* The same from the record. False: it has none, and F is left alone. */
+bool file_mode_recall(struct file *f);
+/* F's dio_error, dio_offset and dio_mem from the record; as above. */
+bool file_dio_recall(struct file *f);
+/*
+ * For handle_rebuild.c: N's, with one open, that nobody knows of. RECALL: what a process before us
+ * noted of it is not asked for again, which takes system calls. NULL: no memory, no descriptor.
  */
-struct file *file_new(struct fs *fs, struct node *n);
+struct file *file_new(struct fs *fs, struct node *n, bool recall);
 /*
  * N's, which a process before us had open, as it was there; with no open. FD: of one of its opens,
  * for a file that cannot be found any more, as one without a name; or -1. NULL as above.

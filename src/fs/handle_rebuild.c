@@ -36,16 +36,15 @@ struct handle *handle_of_request(struct fs *fs, uint64_t id)
 /* FD: of one of its opens, for a file that cannot be found any more, as one without a name. */
 struct file *file_rebuild(struct fs *fs, struct node *n, int fd)
 {
-	struct file *f = file_new(fs, n);
+	struct file *f = file_new(fs, n, true);
 	int path = f ? -1 : fs_reopen(fs, fd, O_PATH);
 
 	if (path >= 0) {
 		path_fd_install(fs, n, path);
-		f = file_new(fs, n);
+		f = file_new(fs, n, true);
 	}
 	if (!f)
 		return NULL;
-	file_mode_recall(f);
 	f->backing_id = n->rec->backing_id;
 	f->kernel_refused = n->rec->kernel_refused;
 	f->sync_attr = n->rec->sync_attr == OWES_ATTR_SET;

@@ -11,6 +11,9 @@
 
 #define OWES_MODE 0x8000 /* | origin << 8 | switches_pack(): a mode, and where it comes from */
 
+#define OWES_WANTED 0x80
+#define OWES_NO_DIO 0xff /* of dio_offset: the file can do none */
+
 /* Of node_record.sync_attr */
 enum {
 	OWES_ATTR_NONE,
@@ -22,6 +25,10 @@ enum {
 struct node_owes {
 	atomic_int witness;   /* a descriptor that nobody flushes + 1, or 0. witness.h */
 	atomic_uchar barrier; /* as file->owed; before the mode is in force */
+	/* The next three: 0 where it is not known (they were padding before). file->lock */
+	atomic_uchar wanted; /* file->wanted: OWES_WANTED | origin << 3 | switches_pack() */
+	/* Of direct I/O: the binary logarithm of file->dio_mem and dio_offset, + 1 */
+	atomic_uchar dio_mem, dio_offset;
 };
 
 /* Of unsafe.c */

@@ -77,36 +77,35 @@ struct resuming {
 	struct open_files all;
 };
 
+/*
+ * The file's writers wait for the gate, so only where the attribute is not what the handles need.
+ * Whoever opens or closes it right now looks for itself afterwards.
+ */
+static void settle_attr(struct fs *fs, struct file *f)
+{
+	struct claim gate = {.kind = CLAIM_GATE, .start = 0, .end = UINT64_MAX};
+	uint8_t attr = __atomic_load_n(&f->node->rec->sync_attr, __ATOMIC_ACQUIRE);
+
+	if (attr == (file_needs_attr(f) ? OWES_ATTR_SET : OWES_ATTR_NONE))
+		return;
+	iolock_acquire_wait(&f->range, &gate);
+	file_sync_update(fs, f);
+	iolock_release(&f->range, &gate);
+}
+
 /* A change that was half done ends in what the file should have now; its request comes again. */
 static void settle(struct fs *fs, struct file *f)
 {
-	struct claim gate = {.kind = CLAIM_GATE, .start = 0, .end = UINT64_MAX};
 	struct file *barrier, *mode;
-	bool owed;
 
 	unsafe_resumed_open(fs, f);
-	iolock_acquire_wait(&f->range, &gate);
-	file_sync_update(fs, f);
-	owed = f->owed;
-	iolock_release(&f->range, &gate);
-	barrier = owed ? file_find(fs, f->node) : NULL;
+	settle_attr(fs, f);
+	barrier = atomic_load(&f->node->rec->owes.barrier) ? file_find(fs, f->node) : NULL;
 	if (barrier)
 		file_barrier_soon(fs, barrier);
 	mode = file_find(fs, f->node);
 	if (mode)
 		file_update_soon(fs, mode);
-}
-
-static void resume_job(struct pool_job *job)
-{
-	struct resuming *r = container_of(job, struct resuming, job);
-
-	unsafe_resumed_marker(r->fs);
-	for (size_t i = 0; i < r->all.count; i++)
-		settle(r->fs, r->all.files[i]);
-	fs_open_files_put(r->fs, &r->all);
-	atomic_store(&r->fs->resuming, false);
-	free(r);
 }
 
 /*
@@ -123,6 +122,21 @@ static void pages_job(struct pool_job *job)
 	for (size_t i = 0; i < all.count; i++)
 		sweep_now(fs, all.files[i]);
 	fs_open_files_put(fs, &all);
+}
+
+static void resume_job(struct pool_job *job)
+{
+	struct resuming *r = container_of(job, struct resuming, job);
+	struct fs *fs = r->fs;
+
+	unsafe_resumed_marker(fs);
+	for (size_t i = 0; i < r->all.count; i++)
+		settle(fs, r->all.files[i]);
+	fs_open_files_put(fs, &r->all);
+	free(r);
+	/* not beside this: clients want the processor, too */
+	pool_submit(fs->config.pool, &fs->pages_job);
+	atomic_store(&fs->resuming, false);
 }
 
 /* Does not block. */
@@ -151,8 +165,7 @@ int fs_resume(struct fs *fs)
 	atomic_store(&fs->resuming, true);
 	r->fs = fs;
 	r->job = (struct pool_job){.run = resume_job, .lane = LANE_FLUSH};
-	pool_submit(fs->config.pool, &r->job);
 	fs->pages_job = (struct pool_job){.run = pages_job, .lane = LANE_NOTIFY};
-	pool_submit(fs->config.pool, &fs->pages_job);
+	pool_submit(fs->config.pool, &r->job);
 	return unsafe_start(fs->unsafe);
 }

@@ -252,7 +252,7 @@ static void end(void)
 
 /* ---- what workers do ---- */
 
-static uint64_t look_up(uint64_t parent, const char *name)
+static inline uint64_t look_up(uint64_t parent, const char *name)
 {
 	struct fs_entry e;
 
