@@ -254,14 +254,19 @@ static void notify_lane_is_idle(void)
 	pthread_barrier_destroy(&meeting);
 }
 
-/* What is done in the background has open files open, too: it is over when this returns. */
+/* What a resume does in the background has files open, too, and keeps those that are closed. */
+static void background_is_over(void)
+{
+	while (atomic_load(&fs->resuming))
+		usleep(1000);
+	notify_lane_is_idle();
+}
+
 static void resume(void)
 {
 	sweep_fds();
 	start();
-	while (atomic_load(&fs->resuming))
-		usleep(1000);
-	notify_lane_is_idle();
+	background_is_over();
 }
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
