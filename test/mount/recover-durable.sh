@@ -18,11 +18,11 @@ KILLS=${CACHEFS_LONG:+200}
 KILLS=${KILLS:-12}
 
 write_1m() { head -c 1M /dev/urandom | dd bs=64k iflag=fullblock conv=notrunc status=none of="$MNT/$1"; }
-write_4k() { timeout 30 dd if=/dev/zero bs=4k count=1 conv=notrunc "$@" status=none >&9; }
-fsync_9() { timeout 30 dd if=/dev/null conv=notrunc,fsync status=none >&9; }
+write_4k() { timeout 60 dd if=/dev/zero bs=4k count=1 conv=notrunc "$@" status=none >&9; }
+fsync_9() { timeout 60 dd if=/dev/null conv=notrunc,fsync status=none >&9; }
 mode_of() { modectl show "$MNT/$1"; }
 second_mount() {
-	timeout 30 "$MOUNT_CACHEFS" "$BACK" "$WORK/second" -o cache=unsafe || return
+	timeout 60 "$MOUNT_CACHEFS" "$BACK" "$WORK/second" -o cache=unsafe || return
 	umount "$WORK/second"
 }
 
@@ -103,10 +103,10 @@ check_error() {
 	disk_clear
 	kill_worker "$MNT"
 	fails "error, $1: by one after a kill" 'Input/output error' fsync_9
-	fails "error, $1: and by another client" 'Input/output error' timeout 30 sync "$MNT/f"
+	fails "error, $1: and by another client" 'Input/output error' timeout 60 sync "$MNT/f"
 	exec 9>&-
 	soon is_closed f
-	succeeds "error, $1: closed by all, and opened again" timeout 30 \
+	succeeds "error, $1: closed by all, and opened again" timeout 60 \
 		"$TOOLS/ioclient" -m plain -s 256k -F fsync "$MNT/f"
 	umount_cachefs "$MNT"
 	old_disk
