@@ -20,7 +20,7 @@ fuzz() {
 	local target=$1
 
 	shift
-	"$top_builddir/test/fuzz/$target" -seed="$seed" -timeout=30 -max_len=4096 \
+	"$top_builddir/test/fuzz/$target" -seed="$seed" -timeout=120 -max_len=4096 \
 		-dict="$top_srcdir/test/fuzz/tokens.dict" "$@"
 }
 

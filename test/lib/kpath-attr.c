@@ -171,7 +171,7 @@ static int attributes_of(const char *path, int flags)
 	char byte;
 
 	for (off_t size = 1; size < 1 << 20; size = size * 3 + 1) {
-		usleep(5000); /* longer than a tick of the kernel's clock for times */
+		usleep(30000); /* longer than a tick of the kernel's clock for times */
 		if (pwrite(fd, "x", 1, size - 1) != 1)
 			die("write");
 		after = look(path);

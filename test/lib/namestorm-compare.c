@@ -35,7 +35,7 @@ static void compare_nlink(struct worker *w, const struct inode *inode, int at, c
 		return;
 	if (inode->kind == KIND_DIR && nlink)
 		nlink = 2 + dir_count(inode, true);
-	for (int tries = 0; st->st_nlink != nlink && tries < 15; tries++) {
+	for (int tries = 0; st->st_nlink != nlink && tries < 100; tries++) {
 		usleep(100000);
 		look(w, inode, at, path, st);
 	}

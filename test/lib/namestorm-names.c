@@ -190,7 +190,7 @@ static int link_patiently(const struct place *from, const struct place *to, int 
 {
 	int err = linkat(from->at, from->path, to->at, to->path, 0);
 
-	for (int i = 0; i < 15 && err && errno == ENOENT && !want; i++) {
+	for (int i = 0; i < 100 && err && errno == ENOENT && !want; i++) {
 		usleep(100000);
 		err = linkat(from->at, from->path, to->at, to->path, 0);
 	}

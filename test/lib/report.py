@@ -113,29 +113,40 @@ def value(all_samples, name, path):
     return found[0]
 
 
-# Nothing may happen on the mount meanwhile, but for our own reading.
+# Nothing may happen on the mount meanwhile, but for our own reading. ValueError: they differ.
 def compare(mnt):
     parse = parser()
     s, m = status(mnt), samples(mnt, parse)
     files = [x.labels["path"] for x in m if x.name == "cachefs_file_info"]
     if sorted(files) != sorted(f["path"] for f in s["files"]):
-        die(f"metrics have files {files}")
+        raise ValueError(f"metrics have files {files}")
     for f in [s["total"]] + s["files"]:
         path, scope = f.get("path"), "file" if "path" in f else "mount"
         for name in COUNTS:
             if not name.endswith("_nsec") and COUNTS[name] is NUMBER and name not in ("reads", "writes"):
                 got = value(m, f"cachefs_{scope}_{name.removesuffix('_total')}_total", path)
                 if got != f[name]:
-                    die(f"{path}: {name} is {f[name]}, and {got} in metrics")
+                    raise ValueError(f"{path}: {name} is {f[name]}, and {got} in metrics")
         for name in ("reads", "writes"):
             if f[name] and value(m, f"cachefs_{scope}_{name[:-1]}_seconds_count", path) != f[name]:
-                die(f"{path}: another number of {name} in metrics")
+                raise ValueError(f"{path}: another number of {name} in metrics")
     for f in s["files"]:
         for name in ("size", "cached", "dirty", "writeback"):
             key = name if name == "size" else name + "_bytes"
             if f[key] is not None and value(m, f"cachefs_file_{name}_bytes", f["path"]) != f[key]:
-                die(f"{f['path']}: {key} is {f[key]}, not so in metrics")
+                raise ValueError(f"{f['path']}: {key} is {f[key]}, not so in metrics")
     return len(m)
+
+
+def compare_patiently(mnt):
+    """What happens by itself, as a RELEASE or the kernel's write-back, may come between the two."""
+    for _ in range(20):
+        try:
+            return compare(mnt)
+        except ValueError as e:
+            last = e
+            time.sleep(0.2)
+    raise last
 
 
 def wait_stdin():
@@ -205,7 +216,7 @@ def main(verb, target, *args):
     elif verb == "names":
         print(check_status(status(target)))
     elif verb == "metrics":
-        print(compare(target))
+        print(compare_patiently(target))
     elif verb == "sample":
         print("%g" % value(samples(target, parser()), args[0], args[1] if args[1:] else None))
     elif verb == "hold":

@@ -17,7 +17,7 @@ need_disk
 FAILS='Structure needs cleaning'
 
 nobody() { setpriv --reuid 65534 --regid 65534 --clear-groups "$@"; }
-can_open() { timeout 30 head -c 1 "$MNT/$1"; }
+can_open() { timeout 60 head -c 1 "$MNT/$1"; }
 write_some() { timeout 60 "$TOOLS/ioclient" -m plain -b 4k -s 64k -e 1 -F fsync "$MNT/$1"; }
 
 # unfinished FILE: writes it and leaves it open on 8, dirty.
@@ -123,7 +123,7 @@ check_two_mounts() {
 		mount_cachefs "$BACK" "$other" cache=unsafe
 	succeeds "two mounts: the second under writeback is not" mount_cachefs "$BACK" "$other" cache=writeback
 	modectl set -k "$other/g" unsafe >/dev/null
-	fails "two mounts: until it needs the marker" 'busy' timeout 30 dd if=/dev/zero of="$other/g" count=1 conv=notrunc status=none
+	fails "two mounts: until it needs the marker" 'busy' timeout 60 dd if=/dev/zero of="$other/g" count=1 conv=notrunc status=none
 	MNT=$other
 	succeeds "two mounts: the log says why" logged 'another mount of the same SOURCE owns it'
 	MNT=$first

@@ -15,7 +15,7 @@ code() {
 	local want=$1 text=$2 pattern=$3 status
 
 	shift 3
-	timeout 30 "$@" >"$WORK/out" 2>"$WORK/err" </dev/null && status=0 || status=$?
+	timeout 60 "$@" >"$WORK/out" 2>"$WORK/err" </dev/null && status=0 || status=$?
 	if [ $status -eq "$want" ] && [ "$(wc -l <"$WORK/err")" -eq $((want != 0)) ] &&
 		{ [ -z "$pattern" ] || grep -Eq -e "$pattern" "$WORK/err" "$WORK/out"; } &&
 		{ [ "$want" -eq 0 ] || [ ! -s "$WORK/out" ]; }; then

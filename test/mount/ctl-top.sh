@@ -73,7 +73,7 @@ touch "$WORK/go"
 (while [ -e "$WORK/go" ]; do dd if=/dev/zero bs=4k count=10 conv=notrunc status=none >&7; sleep 0.01; done) &
 writer=$!
 
-succeeds "batch" timeout 30 "$CTL" top -b -n 3 -d 0.3 "$MNT"
+succeeds "batch" timeout 60 "$CTL" top -b -n 3 -d 0.3 "$MNT"
 is "$(grep -c '^PATH' <<<"$output")" -eq 3 "as many tables as asked for"
 is "$(grep -c $'\033' <<<"$output")" -eq 0 "no control sequences in it"
 is "$(grep busy <<<"$output" | awk '{ print $4 }' | head -n 1)" = - "the first has no rates"
@@ -84,7 +84,7 @@ succeeds "later ones have writes a second" soon has_rate
 kill -KILL "$top" # a second SIGTERM, as timeout(1) sends it, can make a leak checker wait for itself for good
 wait "$top" 2>/dev/null
 # bash does not end by SIGPIPE here: head(1) leaves after a line
-timeout 20 "$CTL" top -b -d 0.1 "$MNT" | head -n 1 >/dev/null
+timeout 60 "$CTL" top -b -d 0.1 "$MNT" | head -n 1 >/dev/null
 is "${PIPESTATUS[0]}" -eq 0 "a reader that leaves is an end like another"
 
 way_out "q" 0 "$CTL top -d 1 $MNT" WRITTEN "key q"

@@ -27,12 +27,12 @@ old_disk() {
 
 # write_4k DD-OPTION...: to descriptor 9, at its position.
 write_4k() {
-	timeout 30 dd if=/dev/zero bs=4k count=1 conv=notrunc "$@" status=none >&9
+	timeout 60 dd if=/dev/zero bs=4k count=1 conv=notrunc "$@" status=none >&9
 }
 
 # fsync of the very description that 9 is.
 fsync_9() {
-	timeout 30 dd if=/dev/null conv=notrunc,fsync status=none >&9
+	timeout 60 dd if=/dev/null conv=notrunc,fsync status=none >&9
 }
 
 clean() {
@@ -54,10 +54,10 @@ check_enospc_below() {
 	succeeds "ENOSPC below: the write succeeds" write_4k
 	fails "ENOSPC below: fsync fails with it" 'No space left on device' fsync_9
 	disk_clear
-	fails "ENOSPC below: fsync fails on" 'No space left on device' timeout 30 sync "$MNT/bad"
+	fails "ENOSPC below: fsync fails on" 'No space left on device' timeout 60 sync "$MNT/bad"
 	exec 9>&-
 	soon is_closed bad
-	succeeds "ENOSPC below: opened again, fsync works" timeout 30 \
+	succeeds "ENOSPC below: opened again, fsync works" timeout 60 \
 		"$TOOLS/ioclient" -m plain -s 256k -F fsync "$MNT/bad"
 	succeeds "ENOSPC below: the daemon lives" running "$(daemon_pid "$MNT")"
 	umount_cachefs "$MNT" >/dev/null
@@ -97,34 +97,34 @@ check() {
 	disk_clear
 	fails "$mode: the disk works again, fsync fails on" 'Input/output error' fsync_9
 	fails "$mode: also from another descriptor" 'Input/output error' \
-		timeout 30 sync "$MNT/bad"
+		timeout 60 sync "$MNT/bad"
 	fails "$mode: also after a write that succeeded" 'Input/output error' bash -c \
-		'timeout 30 dd if=/dev/zero of="$1" bs=4k count=1 conv=notrunc,fsync' - "$MNT/bad"
-	succeeds "$mode: another file is not concerned" timeout 30 \
+		'timeout 60 dd if=/dev/zero of="$1" bs=4k count=1 conv=notrunc,fsync' - "$MNT/bad"
+	succeeds "$mode: another file is not concerned" timeout 60 \
 		"$TOOLS/ioclient" -m plain -s 256k -F fsync "$MNT/good"
 	exec 9>&-
 	soon is_closed bad
-	succeeds "$mode: closed by all and opened again, fsync works" timeout 30 \
+	succeeds "$mode: closed by all and opened again, fsync works" timeout 60 \
 		"$TOOLS/ioclient" -m plain -s 256k -F fsync "$MNT/bad"
-	succeeds "$mode: and the bytes are there" timeout 30 \
+	succeeds "$mode: and the bytes are there" timeout 60 \
 		"$TOOLS/ioclient" -m plain -s 256k -r "$MNT/bad"
 
 	disk_fail flush EIO
 	if [ "$mode" = unsafe ]; then
-		succeeds "$mode: a disk that cannot flush does not matter" timeout 30 \
+		succeeds "$mode: a disk that cannot flush does not matter" timeout 60 \
 			"$TOOLS/ioclient" -m odsync -s 16k -b 4k -F fsync "$MNT/bad"
 	else
 		fails "$mode: O_DSYNC writes report a failed flush" 'Input/output error' \
-			timeout 30 "$TOOLS/ioclient" -m odsync -s 16k -b 4k "$MNT/bad"
+			timeout 60 "$TOOLS/ioclient" -m odsync -s 16k -b 4k "$MNT/bad"
 	fi
 	disk_clear
 
 	drop_cache "$BACK/read" 2>/dev/null
 	disk_fail read EIO
 	fails "$mode: a failed read reaches the reader" 'Input/output error' \
-		timeout 30 dd if="$MNT/read" of=/dev/null bs=64k
+		timeout 60 dd if="$MNT/read" of=/dev/null bs=64k
 	disk_clear
-	succeeds "$mode: and works again when the disk does" timeout 30 \
+	succeeds "$mode: and works again when the disk does" timeout 60 \
 		dd if="$MNT/read" of=/dev/null bs=64k
 	succeeds "$mode: the daemon lives" running "$(daemon_pid "$MNT")"
 	# data was lost, and the daemon's end says so

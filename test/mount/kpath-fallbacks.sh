@@ -74,7 +74,7 @@ check_user() {
 	done
 	is "$("${NOBODY[@]}" stat -c '%A %u' "$MNT/.cachefs/metrics" 2>&1)" = "-r-------- 65534" \
 		"user: the reports are his"
-	succeeds "user: he reads them" timeout 30 "${NOBODY[@]}" tail -n 1 "$MNT/.cachefs/metrics"
+	succeeds "user: he reads them" timeout 60 "${NOBODY[@]}" tail -n 1 "$MNT/.cachefs/metrics"
 	"${NOBODY[@]}" fusermount3 -u "$MNT"
 	succeeds "user: unmounts, the daemon ends" wait_end "$pid" 60
 }

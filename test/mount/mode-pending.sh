@@ -206,11 +206,11 @@ check_failure() {
 	fails "$1: the switch says that the flush failed" 'Input/output error' set_now f writeback
 	is "$(now f)" = writeback "$1: the mode is in force"
 	disk_clear
-	fails "$1: later flushes fail" 'Input/output error' timeout 30 sync "$MNT/f"
+	fails "$1: later flushes fail" 'Input/output error' timeout 60 sync "$MNT/f"
 	is "$(modectl status "$MNT/f" error)" -eq 5 "$1: the status has the error"
 	exec 9>&-
 	soon opens_are 0
-	succeeds "$1: closed by all and opened again, flushes work" timeout 30 \
+	succeeds "$1: closed by all and opened again, flushes work" timeout 60 \
 		"$TOOLS/ioclient" -m plain -s 64k -F fsync "$MNT/f"
 	dd if=/dev/urandom of="$MNT/closed" bs=4k count=16 conv=notrunc,fsync status=none
 	disk_fail write EIO

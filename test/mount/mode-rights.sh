@@ -30,7 +30,7 @@ set_as() {
 }
 
 remount() {
-	timeout 30 "$MOUNT_CACHEFS" "$BACK" "$MNT" -o "remount,$1"
+	timeout 60 "$MOUNT_CACHEFS" "$BACK" "$MNT" -o "remount,$1"
 }
 
 unchanged() {

@@ -11,7 +11,7 @@ need_commands getfattr jq setpriv
 need_tools ioclient modectl pagestat
 
 remount() {
-	timeout 30 "$MOUNT_CACHEFS" "$BACK" "$MNT" -o "remount,$1"
+	timeout 60 "$MOUNT_CACHEFS" "$BACK" "$MNT" -o "remount,$1"
 }
 
 status_of() {

@@ -48,7 +48,7 @@ mounted_by() {
 	local text=$1
 
 	shift
-	succeeds "$text: mounts" timeout 30 "$@"
+	succeeds "$text: mounts" timeout 60 "$@"
 	is "$(server | wc -l)" -eq 1 "$text: one daemon"
 	is "$(findmnt -no SOURCE "$MNT")" = "$SRC" "$text: findmnt shows the source"
 	is "$(options)" = cache=unsafe "$text: and the mode in force"
@@ -70,7 +70,7 @@ fstab() {
 
 # remounts TEXT OPTIONS WANT: 3 checks
 remounts() {
-	succeeds "$1" timeout 30 mount -o "remount,$2" "$MNT"
+	succeeds "$1" timeout 60 mount -o "remount,$2" "$MNT"
 	is "$(options)" = "$3" "$1: findmnt shows it"
 	is "$(grep -c " $MNT " /proc/self/mounts):$(server | wc -l)" = 1:1 "$1: one mount, one daemon"
 }
@@ -100,7 +100,7 @@ check_remount() {
 	fails "engine cannot be changed" 'engine' mount -o remount,engine=threads "$MNT"
 	fails "an unknown option is refused" 'cach' mount -o remount,cach=none "$MNT"
 	is "$(options)" = cache=unsafe "refused remounts changed nothing"
-	succeeds "umount" timeout 30 umount "$MNT"
+	succeeds "umount" timeout 60 umount "$MNT"
 }
 
 plan $((9 * 4 + 22 + 4))

@@ -47,7 +47,7 @@ start() {
 	timeout 3000 "$TOOLS/beat" $1 -n $SLOTS -s 2500 -a "$WORK/acked" "$MNT/$(target "$1")" \
 		>"$WORK/beat.out" 2>&1 9>&- &
 	client=$!
-	within 20 begun
+	soon begun
 }
 
 stop() {

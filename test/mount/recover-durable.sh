@@ -18,11 +18,11 @@ KILLS=${CACHEFS_LONG:+200}
 KILLS=${KILLS:-12}
 
 write_1m() { head -c 1M /dev/urandom | dd bs=64k iflag=fullblock conv=notrunc status=none of="$MNT/$1"; }
-write_4k() { timeout 30 dd if=/dev/zero bs=4k count=1 conv=notrunc "$@" status=none >&9; }
-fsync_9() { timeout 30 dd if=/dev/null conv=notrunc,fsync status=none >&9; }
+write_4k() { timeout 60 dd if=/dev/zero bs=4k count=1 conv=notrunc "$@" status=none >&9; }
+fsync_9() { timeout 60 dd if=/dev/null conv=notrunc,fsync status=none >&9; }
 mode_of() { modectl show "$MNT/$1"; }
 second_mount() {
-	timeout 30 "$MOUNT_CACHEFS" "$BACK" "$WORK/second" -o cache=unsafe || return
+	timeout 60 "$MOUNT_CACHEFS" "$BACK" "$WORK/second" -o cache=unsafe || return
 	umount "$WORK/second"
 }
 
@@ -59,13 +59,15 @@ check_marker() {
 	is "$(grep -c 'an earlier process ended' "$WORK/mnt.log")" -eq 0 "marker: nor was anybody told of a crash"
 	succeeds "marker: another file opens" write_1m g
 	exec 8>&-
-	succeeds "marker: the last close flushes" within 10 clean f
-	succeeds "marker: and it goes" within 20 no_marker
+	succeeds "marker: the last close flushes" written_back clean f
+	succeeds "marker: and it goes" soon no_marker
 	kill_worker "$MNT"
 	succeeds "marker: killed with nothing open: none comes" no_marker
 	umount_cachefs "$MNT"
 	succeeds "marker: unmounted: none" no_marker
 }
+
+all_clean() { clean f && clean g && clean h; }
 
 # 4 checks
 check_last_close() {
@@ -75,13 +77,14 @@ check_last_close() {
 		write_1m "$file"
 	done
 	kill_worker "$MNT"
-	succeeds "last close: the marker stays while flushes are owed" has_marker
+	# on a machine that is busy all of them may have been made by now, seconds ago
+	succeeds "last close: the marker stays while flushes are owed" eval 'has_marker || all_clean'
 	disk_clear
-	succeeds "last close: all are flushed after the kill" within 20 eval 'clean f && clean g && clean h'
-	succeeds "last close: the marker goes" within 20 no_marker
+	succeeds "last close: all are flushed after the kill" written_back all_clean
+	succeeds "last close: the marker goes" soon no_marker
 	write_1m f
 	kill_now "$MNT"
-	succeeds "last close: killed at once" within 20 clean f
+	succeeds "last close: killed at once" written_back clean f
 	umount_cachefs "$MNT"
 }
 
@@ -94,16 +97,16 @@ check_error() {
 	write_4k 2>/dev/null
 	if [ "$1" = unsafe ]; then
 		sync "$BACK/f" 2>/dev/null
-		within 5 clean f
+		written_back clean f
 	fi
 	fails "error, $1: seen by a flush" 'Input/output error' fsync_9
 	disk_clear
 	kill_worker "$MNT"
 	fails "error, $1: by one after a kill" 'Input/output error' fsync_9
-	fails "error, $1: and by another client" 'Input/output error' timeout 30 sync "$MNT/f"
+	fails "error, $1: and by another client" 'Input/output error' timeout 60 sync "$MNT/f"
 	exec 9>&-
-	sleep 0.3
-	succeeds "error, $1: closed by all, and opened again" timeout 30 \
+	soon is_closed f
+	succeeds "error, $1: closed by all, and opened again" timeout 60 \
 		"$TOOLS/ioclient" -m plain -s 256k -F fsync "$MNT/f"
 	umount_cachefs "$MNT"
 	old_disk
@@ -134,6 +137,7 @@ check_error_in_flight() {
 
 has_attr() { [[ $(lsattr -d "$BACK/$1" 2>/dev/null) == *S*" "* ]]; }
 has_no_attr() { ! has_attr "$1"; }
+no_records() { [ "$(find "$BACK/.cachefs/sync-attr" -type f | wc -l)" -eq 0 ]; }
 
 # 7 checks
 check_attr() {
@@ -157,8 +161,8 @@ check_attr() {
 	is "$(dirty "$BACK/f")" -eq 0 "attribute: what is written is on the disk"
 	fails "attribute: nobody else can clear it" 'another mount' second_mount
 	exec 8>&-
-	succeeds "attribute: it goes with the last close" within 10 has_no_attr f
-	is "$(find "$BACK/.cachefs/sync-attr" -type f | wc -l)" -eq 0 "attribute: and its record"
+	succeeds "attribute: it goes with the last close" soon has_no_attr f
+	succeeds "attribute: and its record" soon no_records
 	exec 8<>"$MNT/f"
 	kill_worker "$MNT"
 	exec 8>&-

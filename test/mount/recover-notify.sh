@@ -45,13 +45,21 @@ cp "$WORK/bytes" "$MNT/f"
 sync "$MNT/f"
 drop_cache "$BACK/f"
 exec 7<"$MNT/f" # an open drops pages, too: before they are locked
+# CACHEFS_IOC_HANDOFF wants the kernel to drop all pages of the file; asked for when the read is under way
+mkfifo "$WORK/go"
+exec 6<>"$WORK/go"
+timeout 200 python3 -c 'import fcntl, sys
+print("ready", flush=True)
+sys.stdin.readline()
+fcntl.ioctl(7, 2 << 30 | 64 << 16 | 0xcf << 8 | 5, bytes(64))' <&6 >"$WORK/dropper" &
+dropper=$!
+soon [ -s "$WORK/dropper" ]
 disk_delay read 4000
 (send "$MNT/f" >"$WORK/sent" 2>"$WORK/sent.err") &
 reader=$!
-sleep 0.5
-# CACHEFS_IOC_HANDOFF wants the kernel to drop all pages of the file
-timeout 100 python3 -c 'import fcntl; fcntl.ioctl(7, 2 << 30 | 64 << 16 | 0xcf << 8 | 5, bytes(64))' &
-dropper=$!
+reading() { [ "$(disk_stat waiting)" -gt 0 ]; }
+soon reading
+echo >&6
 old=$(worker_pid "$MNT")
 succeeds "a thread waits for a locked page" within 20 in_notification "$old"
 kill -KILL "$old"
@@ -63,7 +71,7 @@ is $? -eq 0 "the reader has no error"
 is "$(cat "$WORK/sent")" = "$(sha256sum <"$WORK/bytes")" "and all bytes"
 wait $dropper
 is $? -eq 0 "nor has who asked for it"
-exec 7<&-
+exec 6>&- 7<&-
 gone() { [ ! -e "/proc/$old" ]; }
 succeeds "the old process ends" within 60 gone
 succeeds "unmounts, the supervisor ends" umount_cachefs "$MNT"

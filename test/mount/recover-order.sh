@@ -58,7 +58,7 @@ check() {
 			timeout 60 "$TOOLS/ioclient" -m "$2" $options -b 4k -s 64k -p $((seed + 1)) "$MNT/f"
 	} >"$WORK/client.out" 2>&1 &
 	client=$!
-	succeeds "$name: writes are on their way to the disk" within 10 in_flight 1
+	succeeds "$name: writes are on their way to the disk" soon in_flight 1
 	kill_now "$MNT"
 	succeeds "$name: no successor before they have landed" no_successor "$old"
 	succeeds "$name: written again, and acknowledged" wait "$client"

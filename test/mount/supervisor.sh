@@ -35,11 +35,13 @@ exec 7<>"$MNT/file"
 mkdir "$MNT/dir"
 old=$(worker_pid "$MNT")
 is "$(status_of '[.recover, .worker_restarts, .upgrades, .last_death]')" = '[true,0,0,null]' "nobody has died yet"
+start=$EPOCHREALTIME
 succeeds "killed: another worker answers" kill_worker "$MNT"
+took=$(awk -v from="$start" -v to="$EPOCHREALTIME" 'BEGIN { print to - from }')
 is "$(status_of '.worker_restarts')" -eq 1 "which is counted"
 is "$(status_of "[.last_death.pid, .last_death.signal, .last_death.exit_status, .last_death.hung]")" = \
 	"[$old,9,0,false]" "the obituary in the status"
-is "$(status_of '.last_death.pause_seconds < 10 and .last_death.at > 1700000000')" = true "with times"
+is "$(status_of ".last_death.pause_seconds < $took and .last_death.at > 1700000000")" = true "with times"
 is "$(grep -c "process $old, which served, ended by signal 9" "$WORK/mnt.log")" -eq 1 "and in the log"
 is "$(cat "$MNT/.cachefs/metrics" | grep '^cachefs_mount_worker_restarts_total' | awk '{ print $2 }')" -eq 1 \
 	"and in the metrics"
@@ -153,10 +155,13 @@ MNT=$WORK/mnt
 # ---- again and again ----
 must_mount "$BACK" "$MNT" cache=writeback
 exec 7<>"$MNT/file"
-for ((i = 0; i < 5; i++)); do
+given_up() { grep -q 'ended again and again' "$WORK/mnt.log"; }
+# five in a row, unless the machine is so busy that one of them lives for some seconds
+for ((i = 0; i < 50; i++)); do
 	old=$(worker_pid "$MNT")
 	kill -ABRT "$old"
-	within 30 other_worker "$old"
+	soon eval 'given_up || other_worker "$old"'
+	! given_up || break
 done
 failed_state() { ! timeout 10 stat "$MNT/dir" >/dev/null 2>&1; }
 succeeds "no new worker any more" within 30 failed_state

@@ -11,6 +11,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -229,12 +230,43 @@ static void worker(void (*work)(void))
 	worker_wait(worker_start(work));
 }
 
+#define NOTIFY_THREADS 4 /* pool.c */
+
+static pthread_barrier_t meeting;
+
+static void meet(struct pool_job *job)
+{
+	(void)job;
+	pthread_barrier_wait(&meeting);
+}
+
+/* All of the lane's threads are here at once: none is at what it had to do before. */
+static void notify_lane_is_idle(void)
+{
+	static struct pool_job jobs[NOTIFY_THREADS];
+
+	pthread_barrier_init(&meeting, NULL, NOTIFY_THREADS + 1);
+	for (unsigned i = 0; i < NOTIFY_THREADS; i++) {
+		jobs[i] = (struct pool_job){.run = meet, .key = i, .lane = LANE_NOTIFY};
+		pool_submit(config.pool, &jobs[i]);
+	}
+	pthread_barrier_wait(&meeting);
+	pthread_barrier_destroy(&meeting);
+}
+
+/* What a resume does in the background has files open, too, and keeps those that are closed. */
+static void background_is_over(void)
+{
+	while (atomic_load(&fs->resuming))
+		usleep(1000);
+	notify_lane_is_idle();
+}
+
 static void resume(void)
 {
 	sweep_fds();
 	start();
-	while (atomic_load(&fs->resuming))
-		usleep(1000);
+	background_is_over();
 }
 
 /* Everything is closed by fs_destroy(), whoever opened it. */

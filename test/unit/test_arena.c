@@ -369,7 +369,7 @@ static void *churn(void *arg)
 	return NULL;
 }
 
-Test(arena, many_threads, .timeout = 120)
+Test(arena, many_threads, .timeout = 300)
 {
 	pthread_t threads[THREADS];
 

@@ -6,7 +6,7 @@ static void begin(void)
 	begin_with(&engine_threads, "cache=writeback");
 }
 
-TestSuite(dispatch, .init = begin, .fini = end, .timeout = 120);
+TestSuite(dispatch, .init = begin, .fini = end, .timeout = 300);
 
 Test(dispatch, opcodes_that_are_not_served)
 {

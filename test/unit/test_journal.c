@@ -26,7 +26,7 @@ static void end(void)
 	journal_destroy(j);
 }
 
-TestSuite(journal, .init = begin, .fini = end, .timeout = 60);
+TestSuite(journal, .init = begin, .fini = end, .timeout = 300);
 
 static struct journal_entry *fresh(uint64_t unique)
 {

@@ -164,7 +164,7 @@ static void *waiter(void *arg)
 	return NULL;
 }
 
-Test(lock, acquire_wait, .timeout = 60)
+Test(lock, acquire_wait, .timeout = 300)
 {
 	struct counted a = counted(CLAIM_WRITE, 0, 10);
 	pthread_t thread;
@@ -252,12 +252,18 @@ static void *storm(void *arg)
 	return NULL;
 }
 
-Test(lock, never_two_conflicting_owners, .timeout = 120)
+Test(lock, never_two_conflicting_owners, .timeout = 300)
 {
+	struct counted all = counted(CLAIM_GATE, 0, BLOCKS);
 	pthread_t threads[THREADS];
 
+	/* however they are scheduled, some of them wait: for this one, at the start */
+	cr_assert(iolock_acquire(&lock, &all.claim));
 	for (uintptr_t i = 0; i < THREADS; i++)
 		cr_assert_eq(pthread_create(&threads[i], NULL, storm, (void *)(i + 1)), 0);
+	while (!atomic_load(&queued))
+		usleep(1000);
+	iolock_release(&lock, &all.claim);
 	for (int i = 0; i < THREADS; i++)
 		pthread_join(threads[i], NULL);
 	cr_assert_eq(atomic_load(&violations), 0);

@@ -117,12 +117,12 @@ static void check_requests_arrive(bool ring)
 	cr_assert_eq(sum, 3000, "each request is served once");
 }
 
-Test(loop, requests_arrive, .timeout = 120)
+Test(loop, requests_arrive, .timeout = 300)
 {
 	check_requests_arrive(false);
 }
 
-Test(loop, requests_arrive_with_ring, .timeout = 120)
+Test(loop, requests_arrive_with_ring, .timeout = 300)
 {
 	check_requests_arrive(true);
 }
@@ -177,12 +177,12 @@ static void check_one_stays_free(bool ring)
 	loop_group_free(g);
 }
 
-Test(loop, one_stays_free, .timeout = 120)
+Test(loop, one_stays_free, .timeout = 300)
 {
 	check_one_stays_free(false);
 }
 
-Test(loop, one_stays_free_with_ring, .timeout = 120)
+Test(loop, one_stays_free_with_ring, .timeout = 300)
 {
 	check_one_stays_free(true);
 }
@@ -196,7 +196,7 @@ static void serve_alone(struct loop *l, char request)
 		atomic_fetch_add(&granted, 1);
 }
 
-Test(loop, a_single_loop_never_blocks, .timeout = 60)
+Test(loop, a_single_loop_never_blocks, .timeout = 300)
 {
 	struct loop_group *g;
 
@@ -213,7 +213,7 @@ Test(loop, a_single_loop_never_blocks, .timeout = 60)
 
 /* ---- stop ---- */
 
-Test(loop, stop_ends_sleeping_loops, .timeout = 120)
+Test(loop, stop_ends_sleeping_loops, .timeout = 300)
 {
 	for (int round = 0; round < 40; round++) {
 		struct loop_group *g = start(round >= 20, NULL);
@@ -311,7 +311,7 @@ static void stop_with_io_in_flight(struct loop_group *g)
 }
 
 /* With I/O in flight in all rings, requests arrive still; completions come on their own loop. */
-Test(loop, requests_and_completions, .timeout = 60)
+Test(loop, requests_and_completions, .timeout = 300)
 {
 	struct loop_group *g;
 
@@ -344,7 +344,7 @@ static void serve_no_ring(struct loop *l, char request)
 		atomic_fetch_add(&without_slot, 1);
 }
 
-Test(loop, no_slot_without_ring, .timeout = 60)
+Test(loop, no_slot_without_ring, .timeout = 300)
 {
 	struct loop_group *g = start(false, serve_no_ring);
 

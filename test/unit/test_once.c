@@ -5,7 +5,7 @@
 #include <sched.h>
 #include <sys/mount.h>
 
-TestSuite(once, .init = begin, .fini = finish, .timeout = 120);
+TestSuite(once, .init = begin, .fini = finish, .timeout = 300);
 
 static bool known_as(uint64_t id, const char *name)
 {
@@ -391,7 +391,7 @@ static void begin_ramfs(void)
 	cr_assert(!(st.stx_mask & STATX_BTIME));
 }
 
-TestSuite(once_ramfs, .init = begin_ramfs, .fini = finish, .timeout = 120);
+TestSuite(once_ramfs, .init = begin_ramfs, .fini = finish, .timeout = 300);
 
 Test(once_ramfs, all)
 {

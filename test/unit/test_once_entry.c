@@ -2,7 +2,7 @@
 /* What stands in entries, errors that are kept, lookups and extended attributes. */
 #include "once.h"
 
-TestSuite(once_entry, .init = begin, .fini = finish, .timeout = 120);
+TestSuite(once_entry, .init = begin, .fini = finish, .timeout = 300);
 
 /* ---- an error that was about to be answered is answered, whatever could be done by now ---- */
 

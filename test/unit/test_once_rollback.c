@@ -46,7 +46,7 @@ static void finish_xfs(void)
 	cr_assert_eq(umount("/mnt"), 0);
 }
 
-TestSuite(once_rollback, .init = begin_xfs, .fini = finish_xfs, .timeout = 120);
+TestSuite(once_rollback, .init = begin_xfs, .fini = finish_xfs, .timeout = 300);
 
 static void fill(const char *name, char with)
 {

@@ -61,7 +61,7 @@ static struct gated gated(enum lane lane, uint64_t key, sem_t *started, sem_t *g
 			      .ended = ended};
 }
 
-Test(pool, runs_every_job_once, .timeout = 60)
+Test(pool, runs_every_job_once, .timeout = 300)
 {
 	enum { JOBS = 4000 };
 	struct gated *jobs = calloc(JOBS, sizeof(*jobs));
@@ -88,7 +88,7 @@ ParameterizedTestParameters(pool, a_key_gets_three_quarters)
 }
 
 /* Another file's job runs although one file's jobs, more than the lane has threads, all block. */
-ParameterizedTest(struct lane_size *l, pool, a_key_gets_three_quarters, .timeout = 60)
+ParameterizedTest(struct lane_size *l, pool, a_key_gets_three_quarters, .timeout = 300)
 {
 	struct gated jobs[2 * 32], other;
 	sem_t started, gate, other_started;
@@ -124,7 +124,7 @@ ParameterizedTestParameters(pool, lanes_are_independent)
 }
 
 /* A lane whose threads all block, and with work waiting, keeps no other lane from running. */
-ParameterizedTest(struct lane_size *l, pool, lanes_are_independent, .timeout = 60)
+ParameterizedTest(struct lane_size *l, pool, lanes_are_independent, .timeout = 300)
 {
 	struct gated jobs[2 * 32], others[LANES];
 	sem_t started, gate, other_started;
@@ -159,7 +159,7 @@ ParameterizedTest(struct lane_size *l, pool, lanes_are_independent, .timeout = 6
  * Two jobs in a row for a lane with one idle thread: the second must not count on the thread that
  * was woken for the first, or it waits until the first ends, which may wait for the second.
  */
-Test(pool, two_jobs_for_one_idle_thread_run_at_once, .timeout = 60)
+Test(pool, two_jobs_for_one_idle_thread_run_at_once, .timeout = 300)
 {
 	for (int round = 0; round < 100; round++) {
 		struct gated first, pair[2];
@@ -205,7 +205,7 @@ static void run_hop(struct pool_job *job)
 	pool_submit(pool, &h->job);
 }
 
-Test(pool, destroy_runs_what_jobs_submit_to_other_lanes, .timeout = 60)
+Test(pool, destroy_runs_what_jobs_submit_to_other_lanes, .timeout = 300)
 {
 	enum { CHAINS = 8, HOPS = 200 };
 	struct hop hops[CHAINS];
@@ -239,7 +239,7 @@ static void check_lane(struct pool_job *job)
 }
 
 /* Threads of a lane are set up for it before their first job, and run no other lane's. */
-Test(pool, threads_are_set_up_for_their_lane, .timeout = 60)
+Test(pool, threads_are_set_up_for_their_lane, .timeout = 300)
 {
 	cr_assert_eq(pool_create(&pool, note_lane), 0);
 	for (unsigned i = 0; i < 2000; i++) {

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -215,10 +216,20 @@ static int own_and_stay(struct private_dir *own, int told)
 
 	if (private_dir_own(own))
 		return 99;
-	if (write(told, &byte, 1) != 1)
+	if (write(told, &byte, 1) != 1 || read(told, &byte, 1) != 1)
 		return 98;
 	usleep(400000);
 	return 0; /* the kernel gives it up */
+}
+
+/* As private_dir_own(), which waits for seconds only: others may have the processor for longer. */
+static int own_patiently(struct private_dir *own)
+{
+	int err = private_dir_own(own);
+
+	for (int i = 0; err == -EBUSY && i < 12; i++)
+		err = private_dir_own(own);
+	return err;
 }
 
 Test(private_dir, one_that_is_about_to_end_is_waited_for)
@@ -227,11 +238,12 @@ Test(private_dir, one_that_is_about_to_end_is_waited_for)
 	char byte;
 	pid_t pid;
 
-	cr_assert_eq(pipe2(ends, O_CLOEXEC), 0);
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
 	pid = start(own_and_stay, ends[1]);
 	cr_assert_eq(read(ends[0], &byte, 1), 1);
 	cr_assert_eq(private_dir_try_own_existing(p), -EBUSY);
-	cr_assert_eq(private_dir_own(p), 0);
+	cr_assert_eq(write(ends[0], &byte, 1), 1);
+	cr_assert_eq(own_patiently(p), 0);
 	cr_assert_eq(ended(pid), 0);
 }
 
@@ -255,7 +267,7 @@ static int count_up(struct private_dir *own, int arg)
 		size_t len;
 		int err;
 
-		if (private_dir_own(own))
+		if (own_patiently(own))
 			return 1;
 		err = private_dir_read(own, "n", 100, &text, &len);
 		if (err && err != -ENOENT)

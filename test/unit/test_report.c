@@ -11,7 +11,7 @@ static void begin(void)
 	begin_with(&engine_threads, "cache=unsafe");
 }
 
-TestSuite(report, .init = begin, .fini = end, .timeout = 120);
+TestSuite(report, .init = begin, .fini = end, .timeout = 300);
 
 static struct fuse_entry_out lookup(uint64_t parent, const char *name)
 {

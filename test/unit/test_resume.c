@@ -985,15 +985,17 @@ static void storm_run(const char *mode, bool kernel_path)
 	storm_kills(rounds);
 	start();
 	storm_check();
+	background_is_over();
 	fs_stop(fs); /* what is owed to closed files keeps them open until it is done */
-	/* a kill leaks what the requests in the air had counted, each thread's one; no more */
+	/* a kill leaks what the requests in the air had counted, each thread's one, and one that it
+	 * was about to forget for that; no more */
 	nodes = arena_used(fs->nodes);
 	handles = arena_used(fs->handles);
 	for (int i = 0; i < STORM_THREADS * STORM_NAMES; i++)
 		known += storm[i].lookups || storm[i].fh;
 	fds = each_open_fd(NULL) - fds_before[1];
 	cr_log_info("%u nodes, %u handles, %d descriptors", nodes, handles, fds);
-	cr_assert_leq(nodes, (uint32_t)(1 + known + rounds * STORM_THREADS), "%u", nodes);
+	cr_assert_leq(nodes, (uint32_t)(1 + known + 2 * rounds * STORM_THREADS), "%u", nodes);
 	cr_assert_leq(handles, (uint32_t)(known + rounds * STORM_THREADS), "%u", handles);
 	/* and a witness for each open file */
 	cr_assert_leq(fds, (int)(nodes + 2 * handles + 32), "%d", fds);
@@ -1001,17 +1003,17 @@ static void storm_run(const char *mode, bool kernel_path)
 	end();
 }
 
-Test(resume, killed_anywhere, .timeout = 120)
+Test(resume, killed_anywhere, .timeout = 300)
 {
 	storm_run("writeback", false);
 }
 
-Test(resume, killed_anywhere_on_the_kernel_path, .timeout = 120)
+Test(resume, killed_anywhere_on_the_kernel_path, .timeout = 300)
 {
 	storm_run("writeback", true);
 }
 
-Test(resume, killed_anywhere_when_flushes_are_dropped, .timeout = 120)
+Test(resume, killed_anywhere_when_flushes_are_dropped, .timeout = 300)
 {
 	storm_run("unsafe", true);
 }
@@ -1047,22 +1049,30 @@ static uint64_t cpu_nsec(void)
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-/* Of the processor, since others use the machine; 6 ms in a plain build, sanitizers take longer. */
-Test(resume, is_quick, .timeout = 120)
+/* All that a worker needed until it serves; the least of all workers. */
+static void note_time(void)
 {
-	uint64_t began, nsec;
+	told->fhs[0] = MIN(told->fhs[0], cpu_nsec());
+}
 
+/*
+ * Of the processor, since others use the machine; 6 ms in a plain build, sanitizers take longer. Of
+ * the quickest of several workers, since what the host of a virtual machine takes counts as used.
+ */
+Test(resume, is_quick, .timeout = 300)
+{
 	begin("writeback");
 	worker(many);
-	sweep_fds();
-	cr_assert_eq(pool_create(&config.pool, thread_init), 0);
-	began = cpu_nsec();
-	cr_assert_eq(fs_create(&config, &fs), 0);
-	nsec = cpu_nsec() - began;
+	told->fhs[0] = UINT64_MAX;
+	for (int i = 0; i < 5; i++) {
+		sweep_fds();
+		worker(note_time);
+	}
+	resume();
 	cr_log_info("%d nodes and %d open files: %.1f ms", MANY_NODES, MANY_OPEN,
-		    (double)nsec / 1e6);
+		    (double)told->fhs[0] / 1e6);
 	cr_assert_eq(arena_used(fs->handles), MANY_OPEN);
 	cr_assert_eq(arena_used(fs->nodes), MANY_NODES + MANY_NODES / 500 + 1);
-	cr_assert_lt(nsec, UINT64_C(200000000));
+	cr_assert_lt(told->fhs[0], UINT64_C(200000000));
 	end();
 }

@@ -337,7 +337,7 @@ Test(rules_file, is_read, .init = make_dir, .fini = remove_dir)
 	cr_assert_eq(strncmp(err, want, strlen(want)), 0, "%s", err);
 }
 
-Test(rules_file, what_cannot_be_read, .init = make_dir, .fini = remove_dir, .timeout = 30)
+Test(rules_file, what_cannot_be_read, .init = make_dir, .fini = remove_dir, .timeout = 120)
 {
 	static char big[RULES_FILE_MAX + 1];
 	struct rules *r;
