@@ -22,6 +22,7 @@
 #include "transport/transport.h"
 
 #define PAGE 4096
+#define HUGE_PAGE (UINT64_C(2) << 20)
 #define SPARE_MAX 64 /* requests kept for the next ones, per transport */
 
 struct dev_request {
@@ -30,6 +31,7 @@ struct dev_request {
 	struct transport *transport;
 	struct dev_queue *queue; /* that it was read from */
 	uint8_t *mem;
+	bool first; /* MEM is a part of transport.first */
 };
 
 struct dev_queue {
@@ -47,6 +49,8 @@ struct transport {
 	pthread_mutex_t lock; /* spare, nspare */
 	struct dev_request *spare;
 	unsigned nspare;
+	uint8_t *first; /* NULL: none. first_buffers_create() */
+	size_t first_size;
 	struct dev_queue queues[];
 };
 
@@ -54,7 +58,8 @@ static void request_free(struct dev_request *r)
 {
 	if (!r)
 		return;
-	munmap(r->mem, r->transport->mem_size);
+	if (!r->first)
+		munmap(r->mem, r->transport->mem_size);
 	free(r);
 }
 
@@ -78,7 +83,7 @@ static void dev_release(struct request *req)
 
 	atomic_fetch_add_explicit(&r->queue->answered, 1, memory_order_relaxed);
 	pthread_mutex_lock(&t->lock);
-	if (t->nspare < SPARE_MAX) {
+	if (t->nspare < SPARE_MAX || r->first) {
 		r->next = t->spare;
 		t->spare = r;
 		t->nspare++;
@@ -90,32 +95,82 @@ static void dev_release(struct request *req)
 
 static const struct request_ops dev_ops = {.send = dev_send, .release = dev_release};
 
+/* Best effort: without the right to it, what is there stays unless memory gets short. */
+static void lock_memory(void *mem, size_t size)
+{
+	if (mlock(mem, size) < 0)
+		log_debug("buffers may be swapped out: %s", strerror(errno));
+}
+
 /*
  * One page for header and arguments, so placed that a WRITE's data begins on the second page, where
  * direct I/O can take it from.
  */
-static struct dev_request *request_new(struct transport *t)
+static struct dev_request *request_in(struct transport *t, uint8_t *mem, bool first)
 {
 	struct dev_request *r = calloc(1, sizeof(*r));
-	int flags = t->config.resident ? MAP_POPULATE : MAP_NORESERVE;
 
 	if (!r)
 		return NULL;
 	r->transport = t;
-	r->mem = mmap(NULL, t->mem_size, PROT_READ | PROT_WRITE,
-		      MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
-	if (r->mem == MAP_FAILED) {
-		free(r);
-		return NULL;
-	}
-	/* best effort: without the right to it, what is there stays unless memory gets short */
-	if (t->config.resident && mlock(r->mem, t->mem_size) < 0)
-		log_debug("buffers may be swapped out: %s", strerror(errno));
+	r->mem = mem;
+	r->first = first;
 	r->req.ops = &dev_ops;
 	r->req.session = t->config.session;
 	r->req.payload = r->mem + PAGE;
 	r->req.in = (void *)(r->mem + PAGE - SESSION_WRITE_HEADER);
 	return r;
+}
+
+static struct dev_request *request_new(struct transport *t)
+{
+	int flags = t->config.resident ? MAP_POPULATE : MAP_NORESERVE;
+	uint8_t *mem = mmap(NULL, t->mem_size, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+	struct dev_request *r;
+
+	if (mem == MAP_FAILED)
+		return NULL;
+	if (t->config.resident)
+		lock_memory(mem, t->mem_size);
+	r = request_in(t, mem, false);
+	if (!r)
+		munmap(mem, t->mem_size);
+	return r;
+}
+
+/*
+ * The memory that loops begin with, in huge pages where there are some: a successor waits until all
+ * pages of the one before it are freed, and clients until it has its own, 1 us each for thousands
+ * of small ones. Without that memory each request gets its own.
+ */
+static void first_buffers_create(struct transport *t)
+{
+	size_t size = align_up(t->config.loops * t->mem_size, HUGE_PAGE), before;
+	uint8_t *mem = mmap(NULL, size + HUGE_PAGE, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (mem == MAP_FAILED)
+		return;
+	before = align_up((uintptr_t)mem, HUGE_PAGE) - (uintptr_t)mem;
+	if (before)
+		munmap(mem, before);
+	munmap(mem + before + size, HUGE_PAGE - before);
+	t->first = mem + before;
+	t->first_size = size;
+	madvise(t->first, size, MADV_HUGEPAGE);
+	if (madvise(t->first, size, MADV_POPULATE_WRITE) < 0)
+		return;
+	lock_memory(t->first, size);
+	for (size_t at = 0; at + t->mem_size <= size; at += t->mem_size) {
+		struct dev_request *r = request_in(t, t->first + at, true);
+
+		if (!r)
+			return;
+		r->next = t->spare;
+		t->spare = r;
+		t->nspare++;
+	}
 }
 
 static struct dev_request *request_get(struct transport *t)
@@ -215,6 +270,8 @@ int transport_dev_start(const struct transport_config *config, struct transport 
 	pthread_mutex_init(&t->lock, NULL);
 	for (unsigned i = 0; i < config->loops; i++)
 		queue_init(t, i);
+	if (config->resident)
+		first_buffers_create(t);
 	err = loop_group_start(&t->group, config->loops, config->ring, queue_source, t);
 	if (err) {
 		transport_free(t);
@@ -278,6 +335,8 @@ void transport_free(struct transport *t)
 		t->spare = r->next;
 		request_free(r);
 	}
+	if (t->first)
+		munmap(t->first, t->first_size);
 	pthread_mutex_destroy(&t->lock);
 	free(t);
 }
