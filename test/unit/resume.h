@@ -292,7 +292,7 @@ static inline uint64_t look_up(uint64_t parent, const char *name)
 }
 
 /* A new file with TEXT in it, open. */
-static uint64_t make_file(uint64_t parent, const char *name, const char *text, uint64_t *id)
+static inline uint64_t make_file(uint64_t parent, const char *name, const char *text, uint64_t *id)
 {
 	struct fs_opened o;
 	struct fs_entry e;
