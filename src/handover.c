@@ -281,6 +281,7 @@ static void take_back(void *arg, bool hung)
 	log_error("%s: the program that took over %s: the one before goes on",
 		  w->s->options->mountpoint, hung ? "hung and was ended" : "ended at once");
 	set_inherited(&off, w->program);
+	supervision_give_back_signals(w->s->supervision); /* the program may have had them */
 	exec_fd(w->program, "mount.cachefs", w->state, TAKE_OVER_DIED);
 	log_error("%s: it could not be started again: %s: the mount is dead: unmount it, and mount "
 		  "anew",
@@ -342,7 +343,5 @@ void handover_return(struct server *s, int fd, int program)
 		set_all_inherited(s, fd, program, true);
 	set_inherited(&off, program); /* else it would be open for good */
 	exec_fd(program, "mount.cachefs", fd, TAKE_OVER_BACK);
-	log_error("the program before could not be started again: %s: the mount is dead: unmount "
-		  "it, and mount anew",
-		  strerror(errno));
+	log_error("the program before could not be started again: %s", strerror(errno));
 }

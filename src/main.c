@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* mount.cachefs: options → session → loops → goodbye. */
+#include <signal.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
@@ -158,6 +159,8 @@ int main(int argc, char **argv)
 	struct options o;
 	int code = 0;
 
+	/* who ignores it has that inherited, and then the dead cannot be waited for: waitpid(2) */
+	signal(SIGCHLD, SIG_DFL);
 	log_open("cachefs", LOG_TO_STDERR, LOG_LEVEL_INFO);
 	/* not for people: what an upgrade starts */
 	if (argc == 4 && !strcmp(argv[1], TAKE_OVER))

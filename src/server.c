@@ -247,6 +247,11 @@ void server_ready(struct server *s)
 /* There is no way back from here, and none is needed. */
 static void forget_predecessor(struct server *s)
 {
+	/* whoever has their numbers later does not keep them */
+	if (s->predecessor >= 0)
+		s->kept[s->predecessor] = false;
+	if (s->predecessor_state >= 0)
+		s->kept[s->predecessor_state] = false;
 	if (s->predecessor >= 0) {
 		atomic_fetch_add(&s->supervision->upgrades, 1);
 		atomic_store(&s->supervision->upgrade_error, 0);
@@ -276,6 +281,7 @@ static void go_back(void *arg)
 	log_error("%s: this program took over and cannot serve: back to the one before",
 		  s->options->mountpoint);
 	handover_return(s, s->predecessor_state, s->predecessor);
+	log_release();
 }
 
 static bool refuse(void *arg, int signal_fd)
@@ -356,6 +362,7 @@ static int supervise(struct server *s, bool resumed)
 		return EXIT_SYSTEM;
 	}
 	guardian_release(s->guardian); /* from here on a worker that dies is noticed by us */
+	s->guardian = 0;
 	return supervisor_run(s->supervisor, resumed);
 }
 
@@ -452,7 +459,10 @@ int server_take_over(int fd, int program)
 	code = choose_engine(&s);
 	if (!code)
 		code = supervise(&s, true);
-	go_back(&s); /* no worker of ours has served */
+	if (!has_left(&s))
+		go_back(&s); /* no worker of ours has served */
+	if (s.guardian > 0)
+		_exit(EXIT_SYSTEM); /* it takes the mount back, as soon as we have ended */
 	finish(&s);
 	options_free(&o);
 	return code;

@@ -87,7 +87,10 @@ static void found(struct budget_file *f, uint64_t dirty, uint64_t done, uint64_t
 		f->since = looked ? looked : now; /* at the earliest */
 }
 
-/* What others write cannot be seen without cachestat, but that they did; of how much, a byte. */
+/*
+ * What others write cannot be seen without cachestat, but that they did; of how much, a byte. ctime
+ * changes before the data is there, so the end of a write of theirs may be missed.
+ */
 static void found_by_ctime(struct budget_file *f, uint64_t ctime, uint64_t now)
 {
 	bool changed = f->looked && ctime != f->ctime;

@@ -129,13 +129,12 @@ static void resume_job(struct pool_job *job)
 	struct resuming *r = container_of(job, struct resuming, job);
 	struct fs *fs = r->fs;
 
+	pool_submit(fs->config.pool, &fs->pages_job);
 	unsafe_resumed_marker(fs);
 	for (size_t i = 0; i < r->all.count; i++)
 		settle(fs, r->all.files[i]);
 	fs_open_files_put(fs, &r->all);
 	free(r);
-	/* not beside this: clients want the processor, too */
-	pool_submit(fs->config.pool, &fs->pages_job);
 	atomic_store(&fs->resuming, false);
 }
 

@@ -26,8 +26,9 @@ int control_upgrade(const struct ioctl_call *c)
 	out->pid = (uint32_t)getpid();
 	if (!m)
 		return -EOPNOTSUPP;
-	out->upgrades = atomic_load(&m->upgrades);
+	/* in this order: an upgrade is counted before it is no more under way */
 	out->last_error = (uint32_t)atomic_load(&m->upgrade_error);
+	out->upgrades = atomic_load(&m->upgrades);
 	if (in.flags & CACHEFS_UPGRADE_LOOK)
 		return 0;
 	return c->s->upgrade(c->s->server, out->version, sizeof(out->version), out->error,

@@ -12,6 +12,9 @@
 
 /* From the exec to the release a program reads a page of text and maps memory. */
 #define RELEASE_NSEC UINT64_C(20000000000)
+/* It dies at once, but closes its descriptors then; and NFS, for one, writes back at each close of
+ * a file that is open for writing. Clients need not wait for that. */
+#define END_NSEC UINT64_C(200000000)
 
 /* True: it has ended. False: it still lives after NSEC. */
 static bool wait_for_end(int pidfd, uint64_t nsec)
@@ -64,12 +67,26 @@ void guardian_end(struct guardian *g)
 	cleanup_fd(&g->supervisor);
 }
 
+/* It is ours alone, and killed. */
+static pid_t ending;
+
+bool guardian_is_gone(void)
+{
+	if (ending > 0 && waitpid(ending, NULL, WNOHANG) != 0)
+		ending = 0;
+	return ending == 0;
+}
+
 void guardian_release(pid_t pid)
 {
+	const struct timespec pause = {.tv_nsec = 100000};
+	uint64_t until = clock_nsec() + END_NSEC;
+
 	/* a number alone says nothing: it may have been reaped, or be our own where we were it */
 	if (pid <= 0 || waitpid(pid, NULL, WNOHANG) != 0)
 		return;
 	kill(pid, SIGKILL);
-	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-		;
+	ending = pid;
+	while (!guardian_is_gone() && clock_nsec() < until)
+		nanosleep(&pause, NULL);
 }

@@ -29,8 +29,10 @@ typedef void guardian_fn(void *arg, bool hung);
 int guardian_start(struct guardian *g, guardian_fn *take_over, void *arg);
 /* By who started it: the exec failed. */
 void guardian_end(struct guardian *g);
-/* By the other program. The guardian is gone when it returns; 0, or no child of ours: does nothing.
- */
+/* By the other program. The guardian acts no more when it returns, but may not have ended yet; 0,
+ * or no child of ours: does nothing. */
 void guardian_release(pid_t pid);
+/* True: nobody waits for the end of a guardian that was released. Reaps it; does not block. */
+bool guardian_is_gone(void);
 
 #endif

@@ -14,6 +14,7 @@
 
 #include "base/log.h"
 #include "base/util.h"
+#include "supervisor/guardian.h"
 #include "supervisor/supervisor_internal.h"
 
 #define TICK_MSEC 1000
@@ -165,14 +166,8 @@ static void take_signals(struct supervisor *s)
 		take_signal(s, (int)info.ssi_signo);
 }
 
-/*
- * Before this process becomes another program, which does not have this memory: what was taken and
- * is not done is pending again. execve(2) keeps what is pending, and that it is blocked.
- */
-static void give_back_signals(struct supervisor *s)
+void supervision_give_back_signals(struct supervision *m)
 {
-	struct supervision *m = s->memory;
-
 	if (atomic_load(&m->told_to_end))
 		kill(getpid(), SIGTERM);
 	if (atomic_load(&m->reloads_asked) != atomic_load(&m->reloads_done))
@@ -273,6 +268,7 @@ static void tick(struct supervisor *s, pid_t pid)
 			s->late[i] = s->late[--s->nlate];
 	}
 	atomic_store(&s->memory->late, s->nlate);
+	guardian_is_gone();
 }
 
 /* Dead, but for threads that wait in the kernel for what only a successor can answer? */
@@ -387,7 +383,7 @@ static void hand_over(struct supervisor *s)
 	take_signals(s);
 	if (atomic_load(&s->memory->told_to_end))
 		return; /* the next worker does nothing but end */
-	give_back_signals(s);
+	supervision_give_back_signals(s->memory);
 	err = s->config.upgrade(s->config.arg);
 	log_error("%s: the upgrade failed, the old program goes on: %s", s->config.name,
 		  strerror(-err));
@@ -452,7 +448,7 @@ int supervisor_run(struct supervisor *s, bool resumed)
 			write_obituary(s, pid, status);
 		clear_for_next(s);
 		if (!s->told_ready) { /* a program that took over, and cannot serve */
-			give_back_signals(s);
+			supervision_give_back_signals(s->memory);
 			s->config.go_back(s->config.arg);
 		}
 		if (outcome == OUTCOME_FAILED)

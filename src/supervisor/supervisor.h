@@ -140,4 +140,10 @@ bool tasks_wait_for_storage(void);
 int supervision_notify_begin(struct supervision *m);
 void supervision_notify_end(struct supervision *m, int slot);
 
+/*
+ * Before this process becomes another program, which does not have this memory: what was taken and
+ * is not done is pending again. execve(2) keeps what is pending, and that it is blocked.
+ */
+void supervision_give_back_signals(struct supervision *m);
+
 #endif

@@ -96,10 +96,12 @@ static void dev_release(struct request *req)
 static const struct request_ops dev_ops = {.send = dev_send, .release = dev_release};
 
 /* Best effort: without the right to it, what is there stays unless memory gets short. */
-static void lock_memory(void *mem, size_t size)
+static bool lock_memory(void *mem, size_t size)
 {
-	if (mlock(mem, size) < 0)
-		log_debug("buffers may be swapped out: %s", strerror(errno));
+	if (mlock(mem, size) == 0)
+		return true;
+	log_debug("buffers may be swapped out: %s", strerror(errno));
+	return false;
 }
 
 /*
@@ -149,6 +151,7 @@ static void first_buffers_create(struct transport *t)
 	size_t size = align_up(t->config.loops * t->mem_size, HUGE_PAGE), before;
 	uint8_t *mem = mmap(NULL, size + HUGE_PAGE, PROT_READ | PROT_WRITE,
 			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	bool locked;
 
 	if (mem == MAP_FAILED)
 		return;
@@ -159,14 +162,20 @@ static void first_buffers_create(struct transport *t)
 	t->first = mem + before;
 	t->first_size = size;
 	madvise(t->first, size, MADV_HUGEPAGE);
-	if (madvise(t->first, size, MADV_POPULATE_WRITE) < 0)
+	if (madvise(t->first, size, MADV_POPULATE_WRITE) < 0) {
+		munmap(t->first, size);
+		t->first = NULL;
 		return;
-	lock_memory(t->first, size);
+	}
+	/* in parts, as far as the limit goes, only where it must be: that splits huge pages */
+	locked = lock_memory(t->first, size);
 	for (size_t at = 0; at + t->mem_size <= size; at += t->mem_size) {
 		struct dev_request *r = request_in(t, t->first + at, true);
 
 		if (!r)
 			return;
+		if (!locked)
+			mlock(r->mem, t->mem_size);
 		r->next = t->spare;
 		t->spare = r;
 		t->nspare++;

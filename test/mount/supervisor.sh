@@ -17,7 +17,7 @@ status_of() { mount_status "$MNT" | jq -c "$1"; }
 same_worker() { [ "$(worker_pid "$MNT")" = "$1" ]; }
 other_worker() { ! same_worker "$1" && [ -n "$(worker_pid "$MNT")" ]; }
 
-plan 63
+plan 65
 BACK=$WORK/back
 MNT=$WORK/mnt
 mkdir "$BACK"
@@ -192,3 +192,15 @@ succeeds "unmounts, the daemon ends" umount_cachefs "$WORK/off"
 must_mount "$WORK/back2" "$WORK/masked" cache=writeback,mask-caps=resend
 is "$(grep -c 'recover: off: the kernel cannot send requests again' "$WORK/masked.log")" -eq 1 "an old kernel: a sentence"
 succeeds "and all else works" umount_cachefs "$WORK/masked"
+
+# ---- by somebody who does not wait for children ----
+cat >"$WORK/ignoring" <<-EOT
+	#!/bin/sh
+	exec env --ignore-signal=CHLD "$MOUNT_CACHEFS" "\$@"
+EOT
+chmod +x "$WORK/ignoring"
+MOUNT_CACHEFS=$WORK/ignoring
+MNT=$WORK/ignored
+must_mount "$WORK/back2" "$MNT" cache=writeback
+succeeds "SIGCHLD was ignored: a dead worker is replaced all the same" kill_worker "$MNT"
+succeeds "unmounts" umount_cachefs "$MNT"
