@@ -469,5 +469,7 @@ int server_serve(struct server *s, bool resumed)
 			return EXIT_SYSTEM;
 		log_level_set(s->options->log_level);
 	}
+	if (s->supervision)
+		atomic_store(&s->supervision->swept, true);
 	return serve(s, resumed);
 }

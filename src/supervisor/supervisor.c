@@ -277,8 +277,9 @@ static bool only_notifications_left(struct supervisor *s, pid_t pid)
 	struct tasks t;
 
 	/* a descriptor that this opens for a moment could be taken for a leftover by one that
-	 * starts */
-	if (s->nlate == LATE_MAX || !s->ready || tasks_look(pid, s->memory, &t))
+	 * starts; but one that is not ready yet may notify already */
+	if (s->nlate == LATE_MAX || !atomic_load(&s->memory->swept) ||
+	    tasks_look(pid, s->memory, &t))
 		return false;
 	return t.leader_dead && t.alive && t.alive == t.notifying;
 }
@@ -399,6 +400,7 @@ static void clear_for_next(struct supervisor *s)
 	forget_messages(s);
 	atomic_store(&m->ending, false);
 	atomic_store(&m->handover, false);
+	atomic_store(&m->swept, false);
 	s->worker = 0;
 	/* slots of threads that are still in a notification stay taken: they give them back when
 	 * they die, by dying: see tasks_look() */

@@ -62,7 +62,8 @@ struct supervision {
 	 * them says so: what is left when it ends is its successor's. */
 	atomic_uint reloads_asked, reloads_done;
 	atomic_ullong resent_sum; /* worker: requests that came again, since the mount */
-	atomic_uint late;	  /* dead workers of which threads are left in a notification */
+	atomic_bool swept; /* worker: it closes no descriptor any more that it did not open */
+	atomic_uint late;  /* dead workers of which threads are left in a notification */
 	/* Worker: ids of threads that are in a notification; 0: free */
 	atomic_int notifying[SUPERVISION_NOTIFYING];
 };

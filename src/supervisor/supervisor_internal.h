@@ -7,7 +7,7 @@
 
 #include "supervisor/supervisor.h"
 
-#define LATE_MAX 8
+#define LATE_MAX 64
 
 enum message_kind {
 	MESSAGE_READY,	   /* worker: it serves */

@@ -36,7 +36,7 @@ in_notification() {
 	grep -qs invalidate_inode_pages2 "/proc/$1/task/"*/stack
 }
 
-plan 7
+plan 9
 new_disk
 must_mount "$BACK" "$MNT" cache=writeback,kernel-path=never,hang-timeout=2
 need_recover "$MNT"
@@ -65,6 +65,16 @@ succeeds "a thread waits for a locked page" within 20 in_notification "$old"
 kill -KILL "$old"
 other_worker() { [ -n "$(worker_pid "$MNT")" ] && [ "$(worker_pid "$MNT")" != "$old" ]; }
 succeeds "killed then: another worker serves" within 60 other_worker
+# its successors drop pages, too, and some of them before they are ready to serve
+killed_again=0
+for ms in 02 04 05 06 07 08 09 10 11 12 14 16; do
+	soon other_worker || break
+	old=$(worker_pid "$MNT")
+	sleep 0.0$ms
+	kill -KILL "$old" && killed_again=$((killed_again + 1))
+done
+is $killed_again -eq 12 "it is killed as well, and so are those after it"
+succeeds "and another one serves all the same" soon other_worker
 disk_clear
 wait $reader
 is $? -eq 0 "the reader has no error"
