@@ -39,8 +39,7 @@ static const char *sentence_for_return(int err)
 		       "another";
 	case EOWNERDEAD:
 		return "the installed one ended or hung when it took over: see the log, and "
-		       "install "
-		       "another";
+		       "install another";
 	default:
 		return NULL;
 	}

@@ -124,7 +124,6 @@ static bool op_link_open(struct worker *w)
 {
 	struct handle *h = pick_handle(w, false);
 	struct place to;
-	struct stat st;
 	char proc[64];
 	int err, want = 0;
 
@@ -138,13 +137,7 @@ static bool op_link_open(struct worker *w)
 	say(w, "link of the open #%lu to %s (%s)", (unsigned long)h->inode->id, to.path,
 	    to.inode ? "there" : "none");
 	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", h->fd);
-	err = linkat(AT_FDCWD, proc, to.at, to.path, AT_SYMLINK_FOLLOW);
-	/* as link_patiently(); here no name is looked up, which would tell the kernel the count */
-	for (int i = 0; i < 100 && err && errno == ENOENT && !want && h->inode->nlink; i++) {
-		usleep(100000);
-		fstat(h->fd, &st);
-		err = linkat(AT_FDCWD, proc, to.at, to.path, AT_SYMLINK_FOLLOW);
-	}
+	err = link_patiently(AT_FDCWD, proc, AT_SYMLINK_FOLLOW, &to, !want && h->inode->nlink);
 	if (expect(w, err, want))
 		return true;
 	entry_set(w, &to, h->inode);

@@ -186,13 +186,17 @@ static bool op_remove_all(struct worker *w)
  * (namestorm-compare.c): a name that is gone in this moment may have been the last one by that
  * count. A real loss is one for good.
  */
-static int link_patiently(const struct place *from, const struct place *to, int want)
+int link_patiently(int at, const char *path, int flags, const struct place *to, bool named)
 {
-	int err = linkat(from->at, from->path, to->at, to->path, 0);
+	int err = linkat(at, path, to->at, to->path, flags);
+	struct stat st;
 
-	for (int i = 0; i < 100 && err && errno == ENOENT && !want; i++) {
+	for (int i = 0; i < 100 && err && errno == ENOENT && named; i++) {
 		usleep(100000);
-		err = linkat(from->at, from->path, to->at, to->path, 0);
+		/* of an open file no name is looked up, which would tell the kernel the count */
+		if (flags & AT_SYMLINK_FOLLOW)
+			fstatat(at, path, &st, 0);
+		err = linkat(at, path, to->at, to->path, flags);
 	}
 	return err;
 }
@@ -213,7 +217,7 @@ static bool op_link(struct worker *w)
 		want = EPERM;
 	say(w, "link %s (%s) to %s (%s)", from.path, what(from.inode, buf, sizeof(buf)), to.path,
 	    to.inode ? "there" : "none");
-	if (expect(w, link_patiently(&from, &to, want), want))
+	if (expect(w, link_patiently(from.at, from.path, 0, &to, !want), want))
 		return true;
 	entry_set(w, &to, from.inode);
 	compare_stat(w, from.inode, to.at, to.path);

@@ -149,6 +149,8 @@ bool is_below(const struct inode *dir, const struct inode *ancestor); /* or the 
 /* A random name; rather one that exists, one that does not, or of that kind. */
 enum wish { WISH_ANY, WISH_PRESENT, WISH_ABSENT, WISH_FILE, WISH_DIR };
 void pick_place(struct worker *w, struct place *p, enum wish wish);
+/* linkat(2), tried for ten seconds where a file that is NAMED is said to have no name. */
+int link_patiently(int at, const char *path, int flags, const struct place *to, bool named);
 struct handle *pick_handle(struct worker *w, bool writes); /* or NULL */
 struct handle *handle_new(struct worker *w, struct inode *inode, int fd, int flags);
 void handle_close(struct worker *w, struct handle *h);
