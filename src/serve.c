@@ -240,14 +240,24 @@ static void log_stats(struct server *s)
 	stats_log(&sum);
 }
 
-/* Everything flushed, the mount gone (lazily, where it is in use), then the end. */
+/*
+ * Everything flushed, the mount gone (lazily, where it is in use), then the end. Until that,
+ * clients with open files get the error that they will get afterwards: a thread of ours in a
+ * notification may wait for a page that one of them has locked for a request.
+ */
 static void stop_serving(struct server *s)
 {
+	int err;
+
 	if (atomic_exchange(&s->told_to_end, true))
 		return;
 	if (s->supervision)
 		atomic_store(&s->supervision->told_to_end, true);
 	server_unmount(s);
+	err = refuser_start(&s->refuser, &s->session, s->device_fds[1], -ENOTCONN);
+	if (err)
+		log_warn("%s: requests that still come wait until the end: %s",
+			 s->options->mountpoint, strerror(-err));
 	transport_stop(s->transport);
 }
 
@@ -331,6 +341,7 @@ static int finish(struct server *s)
 		log_error("%s: flushing what was written failed: %s: data was lost",
 			  s->options->source, strerror(-err));
 	fs_destroy(s->fs);
+	refuser_stop(&s->refuser);
 	transport_free(s->transport);
 	return err == -EBUSY ? EXIT_MOUNT : err ? EXIT_SYSTEM : 0;
 }

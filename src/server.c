@@ -17,6 +17,7 @@
 #include "fs/shared.h"
 #include "fuse/abi.h"
 #include "fuse/mount.h"
+#include "fuse/refuse.h"
 #include "handover.h"
 #include "process.h"
 #include "server_internal.h"
@@ -287,8 +288,12 @@ static void go_back(void *arg)
 static bool refuse(void *arg, int signal_fd)
 {
 	struct server *s = arg;
+	/* what the dead one has read would wait in vain otherwise */
+	int err = session_resend(&s->session);
 
-	return session_refuse(&s->session, s->device_fds[1], signal_fd);
+	if (err == -ENODEV || err == -ENOTCONN)
+		return true;
+	return session_refuse(&s->session, s->device_fds[1], -EIO, signal_fd);
 }
 
 /* What is mounted there later is another's, be it of the same number. */

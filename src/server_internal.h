@@ -9,6 +9,7 @@
 
 #include "config/options.h"
 #include "fs/fs.h"
+#include "fuse/refuse.h"
 #include "fuse/session.h"
 #include "server.h"
 
@@ -56,6 +57,7 @@ struct server {
 	bool have_signals;
 	atomic_bool ending, handing_over;
 	atomic_bool told_to_end;    /* by a signal: files may be open still */
+	struct refuser refuser;	    /* from then on */
 	pthread_mutex_t shown_lock; /* shown; after session.options_lock */
 	char shown[8192];	    /* the options in force, as last seen */
 };

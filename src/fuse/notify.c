@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What we tell the kernel without being asked. */
-#include <poll.h>
 #include <string.h>
 #include <sys/uio.h>
 
@@ -59,43 +58,4 @@ int session_resend(struct session *s)
 	struct fuse_out_header out = {.len = sizeof(out), .error = FUSE_NOTIFY_RESEND};
 
 	return write(s->fd, &out, sizeof(out)) < 0 ? -errno : 0;
-}
-
-/* These have no answer. */
-static bool wants_answer(uint32_t opcode)
-{
-	return opcode != FUSE_FORGET && opcode != FUSE_BATCH_FORGET && opcode != FUSE_INTERRUPT;
-}
-
-/* One request; 0, or a negative errno of the read. */
-static int refuse_one(int fd, void *buf, size_t size)
-{
-	struct fuse_in_header *in = buf;
-	struct fuse_out_header out = {.len = sizeof(out), .error = -EIO};
-
-	if (read(fd, buf, size) < (ssize_t)sizeof(*in))
-		return errno ? -errno : -EIO;
-	out.unique = in->unique;
-	/* a client that gave up is nobody to answer to */
-	if (wants_answer(in->opcode) && write(fd, &out, sizeof(out)) < 0 && errno != ENOENT)
-		return -errno;
-	return 0;
-}
-
-bool session_refuse(struct session *s, int fd, int stop_fd)
-{
-	struct pollfd p[] = {{.fd = fd, .events = POLLIN}, {.fd = stop_fd, .events = POLLIN}};
-	size_t size = session_buffer_size(s);
-	_cleanup_free_ void *buf = malloc(size);
-	int err = buf ? session_resend(s) : -ENOMEM;
-
-	while (err != -ENODEV && err != -ENOTCONN && err != -ENOMEM && poll(p, 2, -1) > 0) {
-		if (p[0].revents & POLLERR)
-			break;
-		if (p[1].revents)
-			return false;
-		errno = 0;
-		err = refuse_one(fd, buf, size);
-	}
-	return true;
 }

@@ -65,11 +65,6 @@ void session_backing_close(struct session *s, int id);
  * gone. Linux 6.9 (FUSE_HAS_RESEND in s->flags).
  */
 int session_resend(struct session *s);
-/*
- * Answers all requests of FD (a clone, O_NONBLOCK) with EIO, also those that were read before,
- * until the mount is gone (true) or STOP_FD is readable (false). Nobody else reads.
- */
-bool session_refuse(struct session *s, int fd, int stop_fd);
 
 /* Bytes that a buffer for one request must hold. */
 size_t session_buffer_size(const struct session *s);
