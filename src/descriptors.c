@@ -65,6 +65,12 @@ int server_keep_descriptors(struct server *s)
 	return 0;
 }
 
+void server_forget_descriptor(struct server *s, int fd)
+{
+	if (fd >= 0 && fd < s->nkept)
+		s->kept[fd] = false;
+}
+
 /* ---- leftovers ---- */
 
 /* The highest number that is recorded, too. */

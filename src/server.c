@@ -241,6 +241,7 @@ void server_ready(struct server *s)
 		 s->engine->name, s->loops, s->supervisor ? "" : ", not recoverable");
 	if (!o->foreground) {
 		log_open("cachefs", LOG_TO_SYSLOG, o->log_level);
+		server_forget_descriptor(s, daemon_descriptor());
 		daemon_ready();
 	}
 }
@@ -248,11 +249,8 @@ void server_ready(struct server *s)
 /* There is no way back from here, and none is needed. */
 static void forget_predecessor(struct server *s)
 {
-	/* whoever has their numbers later does not keep them */
-	if (s->predecessor >= 0)
-		s->kept[s->predecessor] = false;
-	if (s->predecessor_state >= 0)
-		s->kept[s->predecessor_state] = false;
+	server_forget_descriptor(s, s->predecessor);
+	server_forget_descriptor(s, s->predecessor_state);
 	if (s->predecessor >= 0) {
 		atomic_fetch_add(&s->supervision->upgrades, 1);
 		atomic_store(&s->supervision->upgrade_error, 0);
@@ -353,6 +351,7 @@ static int supervise(struct server *s, bool resumed)
 					   .arg = s};
 	int err = handover_program(s->program, sizeof(s->program));
 
+	log_release(); /* its socket is none of those that stay */
 	if (!err)
 		err = supervisor_create(&config, &s->supervisor);
 	if (!err) {

@@ -76,6 +76,8 @@ void server_ready(struct server *s);
 
 /* descriptors.c: those that are open now, but for what is recorded in s->shared, are for good. */
 int server_keep_descriptors(struct server *s);
+/* Open for a while only: whoever has its number later does not keep it. -1: does nothing. */
+void server_forget_descriptor(struct server *s, int fd);
 /* Closes what is neither kept nor recorded: a dead worker's. No other thread exists. */
 void server_close_leftovers(struct server *s);
 

@@ -50,6 +50,11 @@ int daemon_fork(void)
 	return 0;
 }
 
+int daemon_descriptor(void)
+{
+	return ready_fd;
+}
+
 void daemon_ready(void)
 {
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);

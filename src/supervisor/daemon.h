@@ -9,6 +9,8 @@
  * when there is no child.
  */
 int daemon_fork(void);
+/* Of ours, until daemon_ready(); -1: none. */
+int daemon_descriptor(void);
 /* The mount answers: the parent may end with 0. Standard descriptors are /dev/null from now on. */
 void daemon_ready(void);
 

@@ -43,9 +43,10 @@ static bool answer(struct supervisor *s)
 #define MSEC UINT64_C(1000000)
 
 /*
- * How long to sleep until the next kick, in ms; -1: none is needed any more. The rings of a dead
- * worker are taken apart by the kernel in the background, after its memory is gone; their exclusive
- * polls of /dev/fuse swallow wake-ups until then.
+ * How long to sleep until the next kick, in ms. The rings of a dead worker are taken apart by the
+ * kernel in the background, after its memory is gone; their exclusive polls of /dev/fuse swallow
+ * wake-ups until then. Nobody says when that is over, and one look every few seconds costs nothing
+ * beside a mount that hangs.
  */
 static int next_kick(struct supervisor *s, uint64_t since)
 {
@@ -55,7 +56,7 @@ static int next_kick(struct supervisor *s, uint64_t since)
 		return 5;
 	if (age < 2000 * MSEC || atomic_load(&s->memory->late))
 		return 20;
-	return age < 30000 * MSEC ? 200 : -1;
+	return age < 30000 * MSEC ? 200 : 5000;
 }
 
 static void *worker_thread(void *arg)
