@@ -26,7 +26,7 @@ static char *unescape(char *text)
 	return text;
 }
 
-static void entry_free(struct mount_entry *e)
+void mount_entry_free(struct mount_entry *e)
 {
 	free(e->root);
 	free(e->point);
@@ -56,7 +56,7 @@ static int parse_line(char *line, struct mount_entry *e)
 				  .source = strdup(unescape(source))};
 	if (e->root && e->point && e->source)
 		return 1;
-	entry_free(e);
+	mount_entry_free(e);
 	return -ENOMEM;
 }
 
@@ -108,7 +108,7 @@ int mounts_read(struct mounts *out)
 void mounts_free(struct mounts *m)
 {
 	for (size_t i = 0; i < m->count; i++)
-		entry_free(&m->entries[i]);
+		mount_entry_free(&m->entries[i]);
 	free(m->entries);
 	*m = (struct mounts){0};
 }

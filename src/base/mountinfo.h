@@ -28,5 +28,7 @@ int mounts_parse(const char *text, struct mounts *out);
 /* 0, or a negative errno. */
 int mounts_read(struct mounts *out);
 void mounts_free(struct mounts *m);
+/* One that was taken out of a list. */
+void mount_entry_free(struct mount_entry *e);
 
 #endif
