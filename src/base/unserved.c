@@ -48,13 +48,24 @@ static char *step_up(const char *path)
 	return asprintf(&next, "%s/%s", directory, target) < 0 ? NULL : next;
 }
 
+/* From the root on, since even the working directory is looked at. To be freed; NULL: errno. */
+static char *absolute(const char *path)
+{
+	_cleanup_free_ char *here = path[0] == '/' ? NULL : getcwd(NULL, 0);
+	char *whole;
+
+	if (!here)
+		return strdup(path);
+	return asprintf(&whole, "%s/%s", here, path) < 0 ? NULL : whole;
+}
+
 /*
  * PATH, or what is nearest to it that can be looked at without asking a daemon; ST is of that. To
  * be freed; NULL: there is nothing, or no memory: errno.
  */
 static char *nearest(const char *path, struct statx *st)
 {
-	char *now = strdup(path);
+	char *now = absolute(path);
 
 	for (int i = 0; now && i < STEPS_MAX; i++) {
 		/* without a mask also those get the mount who may not use it */
