@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # A mount that nobody serves any more, since its processes were killed: umount flushes in their place, and every
-# command names it.
+# command names it. And a daemon that is killed before its mount answers leaves nothing mounted.
 
 # In a mount namespace of its own, so that the helpers can be laid over /sbin, and /dev/fuse be everybody's.
 if [ "$(id -u)" -eq 0 ] && [ -z "$CACHEFS_TEST_NS" ]; then
@@ -13,7 +13,7 @@ fi
 need_root
 need_fuse
 need_commands pgrep setpriv fusermount3
-need_tools pagestat
+need_tools killed pagestat
 need_disk
 [ -z "$CACHEFS_TEST_BIND" ] || skip_all "a bind mount has no daemon"
 grep -qw overlay /proc/filesystems || skip_all "no overlayfs, which lays the helpers over /sbin"
@@ -174,7 +174,7 @@ user_die() {
 	soon no_processes || bail_out "the user's daemon does not die"
 }
 
-# 11 checks
+# 14 checks
 check_user() {
 	local MNT=$WORK/user
 
@@ -197,6 +197,10 @@ check_user() {
 	# the kernel lets nobody but the user ask it, root neither
 	succeeds "a user's dead mount, by root: umount" timeout 60 umount "$MNT"
 	is "$(dirty "$USER_SRC/f")" -eq 0 "a user's dead mount, by root: everything is flushed"
+	run "${AS_USER[@]}" env KILLED_AT=initialised "$WORK/killed" "$USER_SRC" "$MNT"
+	says 2 'ended by signal 9' "a user's daemon is killed before it answers: said"
+	is "$(mounted "$MNT")" -eq 0 "a user's daemon is killed before it answers: nothing is mounted"
+	is "$("${AS_USER[@]}" touch "$MNT/x" 2>&1)" = "" "a user's daemon is killed before it answers: the directory is as before"
 }
 
 # ---- how it is named ----
@@ -258,6 +262,24 @@ check_ctl() {
 	umount "$MNT" 2>/dev/null
 }
 
+# ---- killed before the mount answers ----
+
+# 6 * 3 checks
+check_start() {
+	local place said
+
+	rm -rf "$SRC/.cachefs"
+	for place in start mounted initialised both supervisor ends; do
+		said='ended by signal 9 \(Killed\)'
+		[ $place != ends ] || said='told to end, or the mount was taken away'
+		run env KILLED_AT=$place "$WORK/killed" "$SRC" "$MNT"
+		says 2 "^cachefs: error: $SRC could not be mounted at $MNT: the process .* $said: mount it again$" \
+			"killed, $place: said"
+		is "$(mounted "$MNT")" -eq 0 "killed, $place: nothing is mounted"
+		is "$(pgrep -f "$WORK/killed $SRC $MNT( |$)")" = "" "killed, $place: nothing is running"
+	done
+}
+
 # Whatever is left of ours keeps the disk busy.
 end_dead() {
 	local status=$? m
@@ -282,7 +304,7 @@ install_helpers() {
 	mount -t tmpfs none /run/mount && touch /run/mount/utab
 	# everybody may use this /dev/fuse, whatever the machine's own says
 	mknod -m 666 "$WORK/fuse" c 10 229 && mount --bind "$WORK/fuse" /dev/fuse
-	install -m 755 "$MOUNT_CACHEFS" "$WORK"
+	install -m 755 "$MOUNT_CACHEFS" "$TOOLS/killed" "$WORK"
 	PROGRAM=$WORK/mount.cachefs
 }
 
@@ -295,7 +317,7 @@ USER_SRC=$BACK/user
 mkdir "$SRC" "$WORK/outside" "$WORK/other" "$MNT"
 mount --bind "$SRC" "$WORK/outside"
 echo "$WORK/outside" >>"$WORK/mounts"
-plan $((5 + 5 + 8 + 6 + 8 + 6 + 3 + 11 + 2 * 8 + 17))
+plan $((5 + 5 + 8 + 6 + 8 + 6 + 3 + 14 + 2 * 8 + 17 + 18))
 check_umount cache=writeback,kernel-path=never
 check_umount cache=writeback,recover=off
 check_umount cache=unsafe
@@ -305,6 +327,7 @@ check_source_gone
 check_names cache=writeback,attr-timeout=0,entry-timeout=0
 check_names cache=writeback,exclusive
 check_ctl
+check_start
 check_user
 check_flush_error
 umount "$WORK/outside"
