@@ -237,10 +237,15 @@ check_names() {
 
 # 17 checks
 check_ctl() {
-	local verb
+	local verb inside
 
 	must_mount "$SRC" "$MNT" attr-timeout=0,entry-timeout=0
-	cd "$MNT/sub" || bail_out "no $MNT/sub"
+	# this shell would wait for the daemon itself, which is stopped before it is killed
+	mkfifo "$WORK/go"
+	(cd "$MNT/sub" && : >"$WORK/there" && read -r _ <"$WORK/go" && exec timeout 60 "$CTL" status file) \
+		>"$WORK/inside" 2>&1 9>&- &
+	inside=$!
+	soon test -e "$WORK/there" || bail_out "no process in $MNT/sub"
 	ln -s "$MNT/sub" "$WORK/link"
 	ln -s link/file "$WORK/relative"
 	die "$MNT"
@@ -253,8 +258,10 @@ check_ctl() {
 	names 2 "$MNT/sub" "$CTL" top -b -n 1 "$MNT/sub"
 	names 2 "$WORK/relative" "$CTL" status "$WORK/relative"
 	names 2 "$WORK/link/none" "$CTL" status "$WORK/link/none"
-	names 2 file "$CTL" status file
-	cd / || exit
+	echo >"$WORK/go"
+	wait $inside && status=0 || status=$?
+	output=$(cat "$WORK/inside")
+	says 2 "^cachefsctl: file: on a .* any more: unmount it \(umount $MNT\)" "named by cachefsctl status file, in the mount"
 	run "$CTL" status
 	is "$(grep "^$MNT " <<<"$output" | grep -c 'nobody serves it any more')" -eq 1 "named by status, of all mounts"
 	run "$CTL" top -b -n 1
