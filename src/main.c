@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "base/log.h"
+#include "base/unserved.h"
 #include "base/util.h"
 #include "cachefs.h"
 #include "config/options.h"
@@ -16,29 +17,54 @@
 #include "handover.h"
 #include "server.h"
 
+/*
+ * Nothing is mounted over a mount that nobody serves: an unmount would lay it bare again. While the
+ * kernel has its attributes in memory it looks like any other.
+ */
+static bool is_served(const char *path)
+{
+	_cleanup_free_ char *text = unserved_text(path);
+
+	if (text)
+		log_error("%s: %s", path, text);
+	return !text;
+}
+
+/* PATH, absolute and without symbolic links, to be freed; NULL after a complaint that names WHAT.
+ */
+static char *directory(const char *path, const char *what)
+{
+	char *real = realpath(path, NULL);
+	struct stat st;
+
+	if (!real || stat(real, &st) < 0)
+		log_error("%s: %s: %s must be an existing directory", path, strerror(errno), what);
+	else if (!S_ISDIR(st.st_mode))
+		log_error("%s: not a directory: %s must be an existing directory", path, what);
+	else
+		return real;
+	free(real);
+	return NULL;
+}
+
 /* Both as absolute paths without symbolic links: what mountinfo will say. */
 static int canonical_paths(struct options *o)
 {
-	char *source = realpath(o->source, NULL), *target = NULL;
-	struct stat st;
+	char *source, *target;
 
-	if (!source || stat(source, &st) < 0 || !S_ISDIR(st.st_mode)) {
-		log_error("%s: %s: SOURCE must be an existing directory", o->source,
-			  source ? "not a directory" : strerror(errno));
-	} else if (!(target = realpath(o->mountpoint, NULL)) || stat(target, &st) < 0 ||
-		   !S_ISDIR(st.st_mode)) {
-		log_error("%s: %s: MOUNTPOINT must be an existing directory", o->mountpoint,
-			  target ? "not a directory" : strerror(errno));
-	} else {
-		free(o->source);
-		free(o->mountpoint);
-		o->source = source;
-		o->mountpoint = target;
-		return 0;
+	if (!is_served(o->source) || !is_served(o->mountpoint))
+		return EXIT_MOUNT;
+	source = directory(o->source, "SOURCE");
+	target = source ? directory(o->mountpoint, "MOUNTPOINT") : NULL;
+	if (!target) {
+		free(source);
+		return EXIT_MOUNT;
 	}
-	free(source);
-	free(target);
-	return EXIT_MOUNT;
+	free(o->source);
+	free(o->mountpoint);
+	o->source = source;
+	o->mountpoint = target;
+	return 0;
 }
 
 /* The daemon's working directory is another one. A symbolic link stays: a reload follows it anew.

@@ -9,6 +9,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 
 #include "base/cap.h"
 #include "base/log.h"
@@ -386,17 +387,36 @@ static void finish(struct server *s)
 	cleanup_fd(&s->source_fd);
 }
 
+/* In front, where the process in the background can say nothing any more. */
+static void explain_failed_daemon(void *arg, int status)
+{
+	const struct server *s = arg;
+	const struct options *o = s->options;
+
+	if (mount_detach_left(o->source, o->mountpoint, s->covered) && s->privileged)
+		utab_remove(o->mountpoint);
+	if (WIFSIGNALED(status))
+		log_error("%s could not be mounted at %s: the process that was to serve it was "
+			  "ended by signal %d (%s): mount it again",
+			  o->source, o->mountpoint, WTERMSIG(status), strsignal(WTERMSIG(status)));
+	else
+		log_error("%s could not be mounted at %s: the process that was to serve it was "
+			  "told to end, or the mount was taken away: mount it again",
+			  o->source, o->mountpoint);
+}
+
 int server_run(struct options *o)
 {
 	struct server s = {.options = o,
 			   .privileged = geteuid() == 0,
+			   .covered = mount_at(o->mountpoint),
 			   .source_fd = -1,
 			   .predecessor = -1,
 			   .predecessor_state = -1,
 			   .shown_lock = PTHREAD_MUTEX_INITIALIZER};
 	int code, err;
 
-	if (!o->foreground && (err = daemon_fork())) {
+	if (!o->foreground && (err = daemon_fork(explain_failed_daemon, &s))) {
 		log_error("no process for the mount: %s", strerror(-err));
 		return EXIT_SYSTEM;
 	}

@@ -27,6 +27,7 @@ struct server {
 	/* ---- made in front, before there is a worker; the same for each of them ---- */
 	struct options *options;
 	bool privileged;
+	uint64_t covered; /* mount_at() its mountpoint, before it */
 	int source_fd;
 	struct capabilities caps;
 	const struct engine *engine;

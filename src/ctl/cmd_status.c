@@ -6,6 +6,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "base/unserved.h"
 #include "base/util.h"
 #include "ctl/ctl.h"
 #include "ctl/report.h"
@@ -180,15 +181,22 @@ static const struct table_column mount_columns[] = {
     {.title = "PID", .right = true, .drop = 1},
 };
 
-/* What ENTRY's daemon says; false: it does not answer us. */
-static bool mount_info(const struct mount_entry *entry, struct cachefs_info *info)
+/* What ENTRY's daemon says. 0, or a negative errno: it does not answer us. */
+static int mount_info(const struct mount_entry *entry, struct cachefs_info *info)
 {
 	_cleanup_fd_ int fd = mount_open(entry);
 
-	if (fd < 0 || ioctl(fd, CACHEFS_IOC_INFO, info) < 0)
-		return false;
+	if (fd < 0)
+		return fd;
+	if (ioctl(fd, CACHEFS_IOC_INFO, info) < 0)
+		return -errno;
 	info->options[sizeof(info->options) - 1] = '\0';
-	return true;
+	return 0;
+}
+
+static const char *no_answer(int err)
+{
+	return unserved_error(-err) ? "(nobody serves it any more: unmount it)" : "(no answer)";
 }
 
 static void add_mount(struct table *t, const struct mount_entry *entry)
@@ -197,15 +205,15 @@ static void add_mount(struct table *t, const struct mount_entry *entry)
 	_cleanup_free_ char *source = text_escape(entry->source);
 	_cleanup_free_ char *options = NULL;
 	struct cachefs_info info;
-	bool known = mount_info(entry, &info);
+	int err = mount_info(entry, &info);
 	char pid[TEXT_SMALL] = "-";
 
-	options = text_escape(known ? info.options : "(no answer)");
-	if (known)
+	options = text_escape(err ? no_answer(err) : info.options);
+	if (!err)
 		snprintf(pid, sizeof(pid), "%d", info.pid);
 	table_add(t, (struct table_cell[]){{point, COLOUR_NONE},
 					   {source, COLOUR_NONE},
-					   {options, known ? COLOUR_NONE : COLOUR_RED},
+					   {options, err ? COLOUR_RED : COLOUR_NONE},
 					   {pid, COLOUR_NONE}});
 }
 
@@ -216,7 +224,7 @@ static json_t *mounts_to_json(const struct mounts *mounts)
 	for (size_t i = 0; i < mounts->count; i++) {
 		const struct mount_entry *e = &mounts->entries[i];
 		struct cachefs_info info;
-		bool known = mount_info(e, &info);
+		bool known = !mount_info(e, &info);
 
 		json_array_append_new(
 		    array, need_memory(json_pack(

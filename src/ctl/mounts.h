@@ -1,28 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The cachefs mounts that this process sees: /proc/self/mountinfo (proc(5)). */
+/* Which of the cachefs mounts a path lies on. */
 #ifndef CACHEFS_CTL_MOUNTS_H
 #define CACHEFS_CTL_MOUNTS_H
 
-#include <stddef.h>
-#include <sys/types.h>
-
-struct mount_entry {
-	dev_t dev;
-	char *root;   /* of the filesystem, what is mounted: "/" but for bind mounts */
-	char *point;  /* where */
-	char *source; /* the backing directory */
-};
-
-struct mounts {
-	struct mount_entry *entries; /* in the order of mounting */
-	size_t count;
-};
-
-/* TEXT as of mountinfo; lines of other types, and what cannot be read, are passed over. */
-void mounts_parse(const char *text, struct mounts *out);
-/* 0, or a negative errno. */
-int mounts_read(struct mounts *out);
-void mounts_free(struct mounts *m);
+#include "base/mountinfo.h"
 
 /*
  * PATH (absolute, without symbolic links) on the filesystem DEV: the mount that it lies on, the

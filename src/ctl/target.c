@@ -12,6 +12,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "base/unserved.h"
 #include "base/util.h"
 #include "ctl/ctl.h"
 #include "ctl/text.h"
@@ -59,9 +60,12 @@ static int ask(struct target *t)
 	struct statfs fs;
 
 	/* no foreign filesystem is asked our questions */
+	errno = 0;
 	if (fstatfs(t->fd, &fs) < 0 || fs.f_type != FUSE_SUPER_MAGIC ||
 	    ioctl(t->fd, CACHEFS_IOC_INFO, &t->info) < 0)
-		return not_ours(t->path);
+		return unserved_error(errno)
+			   ? complain_errno(t->path, "gives no answer", errno, NULL)
+			   : not_ours(t->path);
 	t->info.options[sizeof(t->info.options) - 1] = '\0';
 	return CTL_OK;
 }

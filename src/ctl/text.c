@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/unserved.h"
 #include "base/util.h"
 #include "cachefs.h"
 #include "ctl/ctl.h"
@@ -258,9 +259,12 @@ void complain(const char *what, const char *fmt, ...)
 
 int complain_errno(const char *what, const char *doing, int err, const char *sentence)
 {
+	_cleanup_free_ char *dead = unserved_error(err) ? unserved_text(what) : NULL;
 	bool right = err == EPERM || err == EACCES;
 
-	if (sentence && *sentence)
+	if (dead)
+		complain(what, "%s", dead);
+	else if (sentence && *sentence)
 		complain(what, "%s: %s", doing, sentence);
 	else if (err == EUCLEAN)
 		complain(what,

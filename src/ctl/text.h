@@ -54,7 +54,8 @@ void complain(const char *what, const char *fmt, ...) __attribute__((format(prin
 
 /*
  * complain() about what a call on WHAT gave: ERR is an errno, SENTENCE what is known besides, or
- * NULL. CTL_REFUSED for a missing right, EBUSY or EMLINK, else CTL_FAILED.
+ * NULL; a mount that nobody serves any more is named instead. CTL_REFUSED for a missing right,
+ * EBUSY or EMLINK, else CTL_FAILED.
  */
 int complain_errno(const char *what, const char *doing, int err, const char *sentence);
 

@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 
 #include "base/log.h"
+#include "base/unserved.h"
 #include "base/util.h"
 
 extern char **environ;
@@ -31,16 +32,17 @@ struct mount {
 };
 
 /* Asks no filesystem: ours may have nobody to answer any more. */
-static uint64_t mount_id(const char *path)
+uint64_t mount_at(const char *mountpoint)
 {
 	const int flags = AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT;
 	struct statx st;
 
-	if (statx(AT_FDCWD, path, flags, STATX_MNT_ID_UNIQUE, &st) == 0 &&
+	if (statx(AT_FDCWD, mountpoint, flags, STATX_MNT_ID_UNIQUE, &st) == 0 &&
 	    st.stx_mask & STATX_MNT_ID_UNIQUE)
 		return st.stx_mnt_id;
 	/* one that may be another's when ours is gone */
-	if (statx(AT_FDCWD, path, flags, STATX_MNT_ID, &st) < 0 || !(st.stx_mask & STATX_MNT_ID))
+	if (statx(AT_FDCWD, mountpoint, flags, STATX_MNT_ID, &st) < 0 ||
+	    !(st.stx_mask & STATX_MNT_ID))
 		return 0;
 	return st.stx_mnt_id;
 }
@@ -245,12 +247,12 @@ int mount_fd(const struct mount *m)
 
 void mount_answers(struct mount *m)
 {
-	m->id = mount_id(m->mountpoint);
+	m->id = mount_at(m->mountpoint);
 }
 
 bool mount_is_there(const struct mount *m)
 {
-	return m->attached && (!m->id || mount_id(m->mountpoint) == m->id);
+	return m->attached && (!m->id || mount_at(m->mountpoint) == m->id);
 }
 
 /* Nobody has the mount any more: libfuse sees that too, and only gives up what it holds. */
@@ -262,16 +264,14 @@ static bool connection_ended(const struct mount *m)
 }
 
 /* What libfuse does for a mount of its own. */
-static void detach_adopted(struct mount *m)
+static void unmount_lazily(char *mountpoint)
 {
-	char *argv[] = {"fusermount3", "-u", "-z", "-q", "--", m->mountpoint, NULL};
+	char *argv[] = {"fusermount3", "-u", "-z", "-q", "--", mountpoint, NULL};
 	pid_t pid;
 
-	if (connection_ended(m) || !mount_is_there(m))
-		return;
 	if (geteuid() == 0) {
-		if (umount2(m->mountpoint, MNT_DETACH) < 0)
-			log_warn("%s: could not be unmounted: %s", m->mountpoint, strerror(errno));
+		if (umount2(mountpoint, MNT_DETACH) < 0)
+			log_warn("%s: could not be unmounted: %s", mountpoint, strerror(errno));
 		return;
 	}
 	if (posix_spawnp(&pid, argv[0], NULL, NULL, argv, environ) == 0)
@@ -281,10 +281,12 @@ static void detach_adopted(struct mount *m)
 
 void mount_detach(struct mount *m)
 {
-	if (m->attached && !m->session)
-		detach_adopted(m);
-	else if (m->attached && (mount_is_there(m) || connection_ended(m)))
+	if (m->attached && !m->session) {
+		if (!connection_ended(m) && mount_is_there(m))
+			unmount_lazily(m->mountpoint);
+	} else if (m->attached && (mount_is_there(m) || connection_ended(m))) {
 		fuse_session_unmount(m->session);
+	}
 	m->attached = false;
 }
 
@@ -298,6 +300,20 @@ void mount_free(struct mount *m)
 	free(m->source);
 	free(m->mountpoint);
 	free(m);
+}
+
+bool mount_detach_left(const char *source, const char *mountpoint, uint64_t before)
+{
+	struct mount_entry e;
+	bool left;
+
+	if (mount_at(mountpoint) == before || mount_of(mountpoint, &e))
+		return false;
+	left = !strcmp(e.source, source) && unserved(mountpoint);
+	if (left)
+		unmount_lazily(e.point);
+	mount_entry_free(&e);
+	return left;
 }
 
 int mount_change_flags(const struct options *o)

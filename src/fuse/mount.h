@@ -31,6 +31,14 @@ bool mount_is_there(const struct mount *m);
 void mount_detach(struct mount *m);
 void mount_free(struct mount *m);
 
+/* Which mount MOUNTPOINT leads to; 0: not known. Asks no daemon. */
+uint64_t mount_at(const char *mountpoint);
+/*
+ * What a process left that was killed while it mounted SOURCE at MOUNTPOINT, where BEFORE
+ * (mount_at()) was: unmounts it, lazily, if it is there and nobody serves it. False: nothing was.
+ */
+bool mount_detach_left(const char *source, const char *mountpoint, uint64_t before);
+
 /* Standard flags of a remount (MS_ bits given in O), for what the kernel itself keeps. */
 int mount_change_flags(const struct options *o);
 

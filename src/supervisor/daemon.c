@@ -2,6 +2,7 @@
 #include "supervisor/daemon.h"
 
 #include <fcntl.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 
 #include "base/util.h"
@@ -9,7 +10,7 @@
 static int ready_fd = -1;
 
 /* The parent's part: one byte means success; end of file means that the child has ended. */
-static void wait_for_child(int fd, pid_t child)
+static void wait_for_child(int fd, pid_t child, void (*failed)(void *, int), void *arg)
 {
 	char byte;
 	ssize_t n;
@@ -22,16 +23,23 @@ static void wait_for_child(int fd, pid_t child)
 		_exit(0);
 	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
 		;
-	_exit(WIFEXITED(status) && WEXITSTATUS(status) ? WEXITSTATUS(status) : 2);
+	if (WIFEXITED(status) && WEXITSTATUS(status))
+		_exit(WEXITSTATUS(status));
+	/* its orphans, which may be about to mount or to unmount */
+	while (waitpid(-child, NULL, 0) > 0 || errno == EINTR)
+		;
+	failed(arg, status);
+	_exit(2);
 }
 
-int daemon_fork(void)
+int daemon_fork(void (*failed)(void *arg, int status), void *arg)
 {
 	int fds[2];
 	pid_t child;
 
 	if (pipe2(fds, O_CLOEXEC) < 0)
 		return -errno;
+	prctl(PR_SET_CHILD_SUBREAPER, 1); /* for this process alone */
 	child = fork();
 	if (child < 0) {
 		int err = -errno;
@@ -42,7 +50,7 @@ int daemon_fork(void)
 	}
 	if (child) {
 		close(fds[1]);
-		wait_for_child(fds[0], child);
+		wait_for_child(fds[0], child, failed, arg);
 	}
 	close(fds[0]);
 	ready_fd = fds[1];

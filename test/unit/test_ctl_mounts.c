@@ -21,7 +21,7 @@ static struct mounts parsed(void)
 {
 	struct mounts m;
 
-	mounts_parse(text, &m);
+	cr_assert_eq(mounts_parse(text, &m), 0);
 	return m;
 }
 
@@ -33,12 +33,13 @@ Test(ctl_mounts, takes_ours_and_unescapes)
 	cr_assert_str_eq(m.entries[0].point, "/srv/images");
 	cr_assert_str_eq(m.entries[0].source, "/srv/images");
 	cr_assert_str_eq(m.entries[0].root, "/");
+	cr_assert_eq(m.entries[0].id, 30);
 	cr_assert_eq(m.entries[0].dev, makedev(0, 50));
 	cr_assert_str_eq(m.entries[1].point, "/mnt/with blank\\");
 	cr_assert_str_eq(m.entries[1].source, "/data/a\tb");
 	cr_assert_str_eq(m.entries[2].root, "/sub");
 	mounts_free(&m);
-	mounts_parse("", &m);
+	cr_assert_eq(mounts_parse("", &m), 0);
 	cr_assert_eq(m.count, 0);
 	mounts_free(&m);
 }
