@@ -74,11 +74,18 @@ int unsafe_trust_all(struct fs *fs);
 /* A file that had an error of a flush in the background was trusted. */
 void unsafe_forgiven(struct fs *fs);
 
+/* ---- names: unsafe_names.c. All of it may block ---- */
+
 /*
- * N and OTHER (NULL: none) will have other names: where a rule's pattern made them concerned they
- * stay so. 0, or why that could not be said.
+ * N (NULL: not known, nothing is done) will be NAME in PARENT, besides its other names or instead
+ * of one. If it, or a file below it, may have unflushed data or is tainted, the marker goes on
+ * saying so under that name: durable when this returns 0. Then, whatever came of it,
+ * unsafe_named(). On errors, which the log has, N must keep the names that it has.
  */
-int unsafe_renaming(struct fs *fs, struct node *n, struct node *other);
+int unsafe_naming(struct fs *fs, struct node *n, struct node *parent, const char *name);
+void unsafe_named(struct fs *fs, struct node *n);
+/* N (or NULL) will lose a name: if it is tainted, those that nobody has seen are, too. */
+int unsafe_unnaming(struct fs *fs, struct node *n);
 /* Some file may be concerned, so that it is worth asking. */
 bool unsafe_tainted(const struct fs *fs);
 

@@ -86,6 +86,7 @@ static void closed_done(struct closed *c, int err)
 		flush_failed(c, err);
 	close(c->fd);
 	pthread_mutex_lock(&u->lock);
+	u->left = u->left || err;
 	if (atomic_fetch_sub(&c->file->flushing, 1) == 1)
 		c->file->node->rec->flush_owed = false;
 	pthread_mutex_unlock(&u->lock);

@@ -248,22 +248,3 @@ int unsafe_trust_all(struct fs *fs)
 	pthread_mutex_unlock(&u->lock);
 	return 0;
 }
-
-static int stay_concerned(struct fs *fs, struct node *n)
-{
-	_cleanup_free_ char *paths = NULL;
-	struct concerned c;
-
-	if (!n || n->rec->type != S_IFREG || unsafe_check(fs, n) != -EUCLEAN)
-		return 0;
-	paths = node_paths(fs, n);
-	unsafe_concern(n, paths ? paths : "", &c);
-	return marker_error(fs->unsafe->marker, &c);
-}
-
-int unsafe_renaming(struct fs *fs, struct node *n, struct node *other)
-{
-	int err = unsafe_tainted(fs) ? stay_concerned(fs, n) : 0;
-
-	return err || !unsafe_tainted(fs) ? err : stay_concerned(fs, other);
-}
