@@ -86,6 +86,9 @@ int unsafe_naming(struct fs *fs, struct node *n, struct node *parent, const char
 void unsafe_named(struct fs *fs, struct node *n);
 /* N (or NULL) will lose a name: if it is tainted, those that nobody has seen are, too. */
 int unsafe_unnaming(struct fs *fs, struct node *n);
+/* The file of FD, NAME in PARENT, gets a name that nobody has told us: the same. */
+int unsafe_kept(struct fs *fs, int fd, struct node *parent, const char *name);
+
 /* Some file may be concerned, so that it is worth asking. */
 bool unsafe_tainted(const struct fs *fs);
 

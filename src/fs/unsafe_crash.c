@@ -65,7 +65,9 @@ static bool rollback_concerned(void *arg, int fd, const char *path)
 	if (!paths || !file_id_of(fd, &id) || fs_statx_fd(fd, &st))
 		return false;
 	strcpy(paths, path);
-	return marker_concerns(u->marker, &id, paths, &st);
+	/* what is there now gets a name beside it that no pattern may match */
+	return marker_concerns(u->marker, &id, paths, &st) &&
+	       !marker_keep(u->marker, &id, paths, &st, NULL);
 }
 
 static void rollback_done(void *arg, const char *path, int err, const struct fs_rollback *r)

@@ -319,3 +319,22 @@ int unsafe_unnaming(struct fs *fs, struct node *n)
 		return 0;
 	return complain(taint_follows(fs->unsafe, n, NULL));
 }
+
+int unsafe_kept(struct fs *fs, int fd, struct node *parent, const char *name)
+{
+	struct unsafe *u = fs->unsafe;
+	_cleanup_free_ char *path = NULL, *paths = NULL;
+	struct file_id id;
+	struct statx st;
+	int err;
+
+	if (!may_be_tainted(u))
+		return 0;
+	path = path_in(fs, parent, name);
+	paths = path ? calloc(1, strlen(path) + 2) : NULL; /* a list of one */
+	err = paths ? fs_statx_fd(fd, &st) : -ENOMEM;
+	if (err || !file_id_of(fd, &id))
+		return err;
+	strcpy(paths, path);
+	return complain(marker_keep(u->marker, &id, paths, &st, NULL));
+}
