@@ -13,11 +13,9 @@
 #include "cachefs.h"
 #include "config/mode.h"
 #include "durability/private_dir.h"
+#include "fs/handle.h"
 
-struct file;
 struct fs;
-struct handle;
-struct node;
 struct unsafe;
 
 /*
@@ -44,6 +42,17 @@ void unsafe_destroy(struct unsafe *u);
  * returns. A negative errno: the marker could not be written, and the open must fail.
  */
 int unsafe_opened(struct fs *fs, struct file *f, struct handle *h);
+
+/*
+ * F will be changed by a descriptor that no client has open (FD, for writing; borrowed): as an open
+ * for writing. Then, whatever came of it, unsafe_changed(), the close: FD may be taken (-1 then).
+ */
+struct unsafe_change {
+	struct handle h; /* nobody else has it */
+	struct handle_record rec;
+};
+int unsafe_changing(struct fs *fs, struct file *f, int fd, struct unsafe_change *c);
+void unsafe_changed(struct fs *fs, struct file *f, struct unsafe_change *c, int *fd);
 
 /* ---- after a resume ---- */
 
