@@ -91,8 +91,9 @@ static const char *sentence_for_rollback(int err)
 		return "there is no checkpoint of it: take a backup, or cachefsctl trust; for the "
 		       "next time there is checkpoint= (mount.cachefs(8))";
 	case EBUSY:
-		return "it is open, or another mount of the same directory owns its checkpoints: "
-		       "close it (cachefsctl status says who has it open), or use the other mount";
+		return "it is open, or its last close is still being flushed, or another mount of "
+		       "the same directory owns its checkpoints: close it (cachefsctl status says "
+		       "who has it open), wait, or use the other mount";
 	case EMLINK:
 		return "it has other names (hard links), which would go on leading to the harmed "
 		       "file: remove them first";

@@ -34,12 +34,17 @@ static struct model *current_model(struct marker *m)
 
 /* ---- this boot ---- */
 
-static int apply_begin(struct marker *m, struct model *next, const void *arg)
+struct section *marker_section(struct marker *m, struct model *next)
 {
 	struct section *s = model_find(next, SECTION_ACTIVE);
 
-	if (!s)
-		s = model_add(next, SECTION_ACTIVE, m->boot, marker_now());
+	return s ? s : model_add(next, SECTION_ACTIVE, m->boot, marker_now());
+}
+
+static int apply_begin(struct marker *m, struct model *next, const void *arg)
+{
+	struct section *s = marker_section(m, next);
+
 	return s ? section_add(s, arg) : -ENOMEM;
 }
 
@@ -76,14 +81,28 @@ static int apply_end(struct marker *m, struct model *next, const void *arg)
 	return go ? model_drop(next, SECTION_ACTIVE) > 0 : -EAGAIN;
 }
 
+static int end(struct marker *m, const uint64_t *begun)
+{
+	int err = marker_change(m, apply_end, begun);
+
+	if (!err)
+		atomic_store(&m->inherited, false);
+	return err;
+}
+
 int marker_end_since(struct marker *m, uint64_t begun)
 {
-	return marker_change(m, apply_end, &begun);
+	return end(m, &begun);
 }
 
 int marker_end(struct marker *m)
 {
-	return marker_change(m, apply_end, NULL);
+	return end(m, NULL);
+}
+
+bool marker_inherited(struct marker *m)
+{
+	return atomic_load(&m->inherited);
 }
 
 bool marker_active(struct marker *m)
@@ -126,6 +145,7 @@ int marker_adopt(struct marker *m)
 		return err;
 	}
 	m->uncertain = m->adopted = m->owner;
+	atomic_store(&m->inherited, model_has(next, SECTION_ACTIVE));
 	marker_install(m, next, false);
 	return 0;
 }

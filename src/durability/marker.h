@@ -19,8 +19,9 @@
  *
  * Patterns and paths are quoted as in C: a backslash in front of quote and backslash, \n, and three
  * octal digits for other control bytes. A file is known by its handle (so by any name), by its path
- * only where the backing has no handles. More than MARKER_FILES_MAX files in a section, or 1 MiB of
- * its text, become a pattern "**"; more than 16 tainted sections become one that says "mount".
+ * only where the backing has no handles. More than MARKER_FILES_MAX files or patterns in a section,
+ *or 1 MiB of its text, become a pattern "**"; more than 16 tainted sections become one that says
+ *"mount".
  *
  * The section of this boot comes and goes; those of other boots (and with an error) are tainted and
  * stay until somebody trusts the files or the mount. A text that we did not write, or that cannot
@@ -103,6 +104,36 @@ int marker_end_since(struct marker *m, uint64_t begun);
 int marker_end(struct marker *m);
 /* Does the marker say, durably, that data of ours may be unflushed? */
 bool marker_active(struct marker *m);
+/*
+ * In part what processes before us said, until it ends: which files may have unflushed data is
+ * known from nothing else.
+ */
+bool marker_inherited(struct marker *m);
+
+/* ---- marker_names.c: names change. PATHS: as node_paths() has them ---- */
+
+/*
+ * The file of ID, which may have unflushed data, will be at PATH, besides its other names or
+ * instead of one. As marker_begin(), where neither its id nor a pattern of PATH says it already.
+ * After many of these, all files in the directory of PATH are said at once.
+ */
+int marker_begin_name(struct marker *m, const struct file_id *id, const char *path);
+/*
+ * The directory FROM will be TO, and files below it may have unflushed data: all below TO may,
+ * where a pattern would not match there any more. Not for a file whose marker_begin() has not
+ * returned.
+ */
+int marker_begin_below(struct marker *m, const char *from, const char *to);
+/* Does the section of this boot say it of the file of ID and PATHS (any of them)? Does not block.
+ */
+bool marker_names(struct marker *m, const struct file_id *id, const char *paths);
+/*
+ * The file of ID, PATHS and ST will be at NEWPATH, or (NULL) has one name less: tainted sections
+ * that concern it still do. The same for the files of a directory.
+ */
+int marker_keep(struct marker *m, const struct file_id *id, const char *paths,
+		const struct statx *st, const char *newpath);
+int marker_keep_below(struct marker *m, const char *from, const char *to);
 /*
  * The flush of C failed, its data may be lost: it is tainted from now on, on this boot too, whoever
  * trusted it before. Files born later are not concerned. The section of this boot stays as well.

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the files of the crash marker share: marker.c (what others call), marker_turn.c (who writes
- * it when), marker_model.c (what it says), marker_text.c (as text).
+ * What the files of the crash marker share: marker.c and marker_names.c (what others call),
+ * marker_turn.c (who writes it when), marker_model.c and marker_files.c (what it says),
+ * marker_text.c (as text).
  */
 #ifndef CACHEFS_DURABILITY_MARKER_INTERNAL_H
 #define CACHEFS_DURABILITY_MARKER_INTERNAL_H
@@ -53,6 +54,8 @@ struct section {
 	bool error, mount;
 	bool every_path; /* has the pattern "**" */
 	struct named_pattern *patterns;
+	unsigned pattern_count;
+	unsigned moved; /* files that marker_begin_name() has added; not written */
 	struct named_file *files, *trusted;
 	size_t text_size, trusted_size; /* estimates, from above */
 };
@@ -62,6 +65,19 @@ struct model {
 	atomic_uint users;
 	struct section *sections; /* oldest first */
 };
+
+/* ---- marker_files.c ---- */
+
+struct named_file *files_find(struct named_file *files, const struct file_id *id, const char *path);
+/* 0 or -ENOMEM */
+int files_add(struct named_file **files, const struct file_id *id, const char *path);
+void files_free(struct named_file **files);
+/* Of a line about a file, or a pattern: an estimate from above. */
+size_t files_text_size(const char *path);
+/* Is the file of ID and PATHS (any of them; a list, or NULL) among FILES? */
+bool files_have(struct named_file *files, const struct file_id *id, const char *paths);
+/* Trusted is what was named, and by nothing weaker than its id. */
+bool files_trust(struct named_file *files, const struct file_id *id, const char *paths);
 
 /* ---- marker_model.c: no system calls. Negative errno: -ENOMEM where nothing else is said ---- */
 
@@ -89,6 +105,8 @@ int section_add(struct section *s, const struct concerned *c);
 bool section_covers(const struct section *s, const struct concerned *c);
 /* All that SRC concerns, S does too. */
 int section_absorb(struct section *s, const struct section *src);
+/* Does a pattern of S match one of PATHS? Without any it may. */
+bool section_matches(const struct section *s, const char *paths);
 bool section_concerns(const struct section *s, const struct file_id *id, const char *paths,
 		      const struct statx *st, struct timespec now);
 /* 1: from now on, 0: it was or is not concerned. -EFBIG: too many of them. */
@@ -152,6 +170,7 @@ struct marker {
 	bool covering;		/* ACTIVE can be relied on */
 	atomic_ullong begun;	/* calls of marker_begin() */
 	atomic_bool tainted;
+	atomic_bool inherited;
 };
 
 /* Durably changed as APPLY does, together with what others want. May block. */
@@ -160,6 +179,8 @@ int marker_change(struct marker *m, change_fn apply, const void *arg);
 int marker_load(struct marker *m, struct model **out);
 /* Others see NEXT (consumed), which is what is written, from now on. */
 void marker_install(struct marker *m, struct model *next, bool covering);
+/* marker.c: the section of this boot; NULL: no memory. */
+struct section *marker_section(struct marker *m, struct model *next);
 /* Whole seconds, for people. */
 struct timespec marker_now(void);
 

@@ -6,103 +6,6 @@
 #include "config/pattern.h"
 #include "durability/marker_internal.h"
 
-/* ---- files ---- */
-
-/* File handles name files for good; without them there is only the path. */
-static const void *file_key(const struct file_id *id, const char *path, size_t *len)
-{
-	if (id->len) {
-		*len = offsetof(struct file_id, bytes) + id->len;
-		return id;
-	}
-	*len = strlen(path);
-	return path;
-}
-
-static struct named_file *file_find(struct named_file *files, const struct file_id *id,
-				    const char *path)
-{
-	size_t len;
-	const void *key = file_key(id, path, &len);
-	struct named_file *f = NULL;
-
-	HASH_FIND(hh, files, key, len, f);
-	return f;
-}
-
-static int file_add(struct named_file **files, const struct file_id *id, const char *path)
-{
-	struct named_file *f = calloc(1, sizeof(*f) + strlen(path) + 1);
-	const void *key;
-	size_t len;
-
-	if (!f)
-		return -ENOMEM;
-	f->id = *id;
-	strcpy(f->path, path);
-	key = file_key(&f->id, f->path, &len);
-	HASH_ADD_KEYPTR(hh, *files, key, len, f);
-	if (f->hh.tbl)
-		return 0;
-	free(f);
-	return -ENOMEM;
-}
-
-static void files_free(struct named_file **files)
-{
-	struct named_file *f, *next;
-
-	HASH_ITER (hh, *files, f, next) {
-		HASH_DEL(*files, f);
-		free(f);
-	}
-}
-
-static size_t file_text_size(const char *path)
-{
-	return FILE_ID_TEXT + 4 * strlen(path) + sizeof("trusted  \"\"\n");
-}
-
-/* Of several names, each with a NUL and an empty one at the end. */
-static bool paths_have(const char *paths, const char *path)
-{
-	for (; paths && *paths; paths += strlen(paths) + 1)
-		if (!strcmp(paths, path))
-			return true;
-	return false;
-}
-
-/* Is the file of ID and PATHS among FILES? Where one of the two has no id, names decide. */
-static bool files_have(struct named_file *files, const struct file_id *id, const char *paths)
-{
-	static const struct file_id none;
-	struct named_file *f, *next;
-
-	if (id->len) {
-		if (file_find(files, id, ""))
-			return true;
-		for (; paths && *paths; paths += strlen(paths) + 1)
-			if (file_find(files, &none, paths))
-				return true;
-		return false;
-	}
-	HASH_ITER (hh, files, f, next)
-		if (paths_have(paths, f->path))
-			return true;
-	return false;
-}
-
-/* Trusted is what was named, and by nothing weaker than its id. */
-static bool trusted_have(struct named_file *files, const struct file_id *id, const char *paths)
-{
-	if (id->len)
-		return file_find(files, id, "");
-	for (; paths && *paths; paths += strlen(paths) + 1)
-		if (file_find(files, id, paths))
-			return true;
-	return false;
-}
-
 /* ---- patterns ---- */
 
 static bool patterns_have(const struct section *s, const char *text)
@@ -132,6 +35,7 @@ static int pattern_add(struct section *s, const char *text)
 	while (*end)
 		end = &(*end)->next;
 	*end = p;
+	s->pattern_count++;
 	if (!strcmp(text, "**"))
 		s->every_path = true;
 	return 0;
@@ -148,7 +52,7 @@ static void patterns_free(struct section *s)
 	}
 }
 
-static bool patterns_match(const struct section *s, const char *paths)
+bool section_matches(const struct section *s, const char *paths)
 {
 	/* a file whose names are not known may have any */
 	if (!paths || !*paths)
@@ -172,6 +76,7 @@ static void section_clear(struct section *s)
 	patterns_free(s);
 	files_free(&s->files);
 	s->every_path = false;
+	s->pattern_count = 0;
 	s->text_size = 0;
 }
 
@@ -198,7 +103,8 @@ static void section_set_every_path(struct section *s)
 /* More than a marker should say one by one: each change of it is written as a whole. */
 static void section_limit(struct section *s)
 {
-	if (HASH_COUNT(s->files) <= MARKER_FILES_MAX && s->text_size <= SECTION_TEXT_MAX)
+	if (HASH_COUNT(s->files) <= MARKER_FILES_MAX && s->pattern_count <= MARKER_FILES_MAX &&
+	    s->text_size <= SECTION_TEXT_MAX)
 		return;
 	section_set_every_path(s);
 }
@@ -213,7 +119,7 @@ bool section_covers(const struct section *s, const struct concerned *c)
 		return true;
 	if (c->kind == MARKER_PATTERN)
 		return c->text && patterns_have(s, c->text);
-	return file_find(s->files, &c->id, c->text ? c->text : "");
+	return files_find(s->files, &c->id, c->text ? c->text : "");
 }
 
 int section_add(struct section *s, const struct concerned *c)
@@ -230,11 +136,11 @@ int section_add(struct section *s, const struct concerned *c)
 	else if (c->kind == MARKER_PATTERN)
 		err = pattern_add(s, text);
 	else
-		err = file_add(&s->files, &c->id, text);
+		err = files_add(&s->files, &c->id, text);
 	if (err)
 		return err;
 	if (c->kind != MARKER_MOUNT)
-		s->text_size += file_text_size(text);
+		s->text_size += files_text_size(text);
 	section_limit(s);
 	return 1;
 }
@@ -278,22 +184,22 @@ static bool born_later(const struct section *s, const struct statx *st, struct t
 bool section_concerns(const struct section *s, const struct file_id *id, const char *paths,
 		      const struct statx *st, struct timespec now)
 {
-	if (born_later(s, st, now) || trusted_have(s->trusted, id, paths))
+	if (born_later(s, st, now) || files_trust(s->trusted, id, paths))
 		return false;
-	return s->mount || files_have(s->files, id, paths) || patterns_match(s, paths);
+	return s->mount || files_have(s->files, id, paths) || section_matches(s, paths);
 }
 
 /* The mount and patterns name it among others. */
 static int trust_among_others(struct section *s, const struct file_id *id, const char *path)
 {
-	size_t size = file_text_size(path);
+	size_t size = files_text_size(path);
 	int err;
 
-	if (!(s->mount || s->patterns) || file_find(s->trusted, id, path))
+	if (!(s->mount || s->patterns) || files_find(s->trusted, id, path))
 		return 0;
 	if (s->trusted_size + size > SECTION_TRUSTED_MAX)
 		return -EFBIG;
-	err = file_add(&s->trusted, id, path);
+	err = files_add(&s->trusted, id, path);
 	if (err)
 		return err;
 	s->trusted_size += size;
@@ -302,7 +208,7 @@ static int trust_among_others(struct section *s, const struct file_id *id, const
 
 static bool file_remove(struct named_file **files, const struct file_id *id, const char *path)
 {
-	struct named_file *f = file_find(*files, id, path);
+	struct named_file *f = files_find(*files, id, path);
 
 	if (!f)
 		return false;
@@ -388,9 +294,10 @@ static int section_copy(struct model *m, const struct section *from)
 		return -ENOMEM;
 	s->seen = from->seen;
 	s->error = from->error;
+	s->moved = from->moved;
 	err = section_absorb(s, from);
 	for (const struct named_file *f = from->trusted; f && !err; f = f->hh.next)
-		err = file_add(&s->trusted, &f->id, f->path);
+		err = files_add(&s->trusted, &f->id, f->path);
 	s->trusted_size = from->trusted_size;
 	return err;
 }

@@ -114,8 +114,11 @@ static int become_owner(struct marker *m)
 	 * Another daemon had the directory until now, and may have died. What it left on this boot
 	 * becomes part of our section: our next flush is one of the whole backing.
 	 */
-	if (!err && !model_has(m->model, SECTION_LEFT))
+	if (!err && !model_has(m->model, SECTION_LEFT)) {
 		err = model_adopt_left(found);
+		if (model_has(found, SECTION_ACTIVE))
+			atomic_store(&m->inherited, true);
+	}
 	if (err) {
 		model_unref(found);
 		private_dir_disown(m->own);

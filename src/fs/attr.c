@@ -64,36 +64,67 @@ static int truncate_owned(struct fs *fs, int fd, struct node *n, struct file *f,
 	return err ? err : size_settle(fs, fd, n, f);
 }
 
+/* No block may be read, modified and written back around a change of the size. */
+static int truncate_claimed(struct fs *fs, int fd, struct node *n, struct file *f,
+			    const struct fs_setattr *a)
+{
+	struct claim claim = {.kind = CLAIM_RMW, .start = 0, .end = UINT64_MAX};
+	int err;
+
+	if (f)
+		iolock_acquire_wait(&f->range, &claim);
+	err = truncate_owned(fs, fd, n, f, a);
+	if (f)
+		iolock_release(&f->range, &claim);
+	return err;
+}
+
+/*
+ * By FD, which no client has open. Under a mode that drops flushes this is an open for writing:
+ * what a flush would make durable, and none does, the marker says, and the background flushes.
+ */
+static int truncate_closed(struct fs *fs, int *fd, struct node *n, const struct fs_setattr *a)
+{
+	struct file *f = file_find(fs, n);
+	struct unsafe_change change;
+	int err;
+
+	if (!f && fs_mode_of(fs, n).switches.no_flush) {
+		f = file_open(fs, n);
+		if (!f)
+			return -ENOMEM;
+	}
+	err = f ? unsafe_changing(fs, f, *fd, &change) : 0;
+	if (!err)
+		err = truncate_claimed(fs, *fd, n, f, a);
+	if (f) {
+		unsafe_changed(fs, f, &change, fd);
+		file_put(fs, f);
+	}
+	return err;
+}
+
 static int set_size(struct fs *fs, struct node *n, int path_fd, uint64_t fh,
 		    const struct fs_setattr *a)
 {
 	struct handle *h = fh == FS_NO_HANDLE ? NULL : handle_get(fs, fh);
-	struct claim claim = {.kind = CLAIM_RMW, .start = 0, .end = UINT64_MAX};
+	bool opened = h && h->can_write;
 	_cleanup_fd_ int own = -1;
-	struct file *f;
-	int err, fd = h && h->can_write ? h->fd : -1;
+	int err;
 
-	if (fd < 0) {
+	if (!opened) {
 		if (n->rec->type != S_IFREG)
 			return n->rec->type == S_IFDIR ? -EISDIR : -EINVAL;
-		fd = own = fs_reopen(fs, path_fd, O_WRONLY | O_NONBLOCK);
-		if (fd < 0)
-			return fd;
+		own = file_reopen(fs, path_fd, O_WRONLY | O_NONBLOCK);
+		if (own < 0)
+			return own;
 	}
 	err = unsafe_check(fs, n);
 	if (err)
 		return err;
 	atomic_store_explicit(&fs->written, true, memory_order_relaxed);
-	f = file_find(fs, n);
-	/* no block may be read, modified and written back around a change of the size */
-	if (f)
-		iolock_acquire_wait(&f->range, &claim);
-	err = truncate_owned(fs, fd, n, f, a);
-	if (f) {
-		iolock_release(&f->range, &claim);
-		file_put(fs, f);
-	}
-	return err;
+	return opened ? truncate_claimed(fs, h->fd, n, h->file, a)
+		      : truncate_closed(fs, &own, n, a);
 }
 
 static int set_owner(int path_fd, const struct fs_setattr *a)

@@ -8,6 +8,17 @@
 #include "fs/once.h"
 #include "fs/witness.h"
 
+int file_reopen(struct fs *fs, int path_fd, int flags)
+{
+	if ((flags & O_ACCMODE) == O_WRONLY) {
+		int fd = fs_reopen(fs, path_fd, (flags & ~O_ACCMODE) | O_RDWR);
+
+		if (fd != -EACCES && fd != -EPERM)
+			return fd;
+	}
+	return fs_reopen(fs, path_fd, flags);
+}
+
 static int durable(struct fs *fs, const struct plan *plan, struct file *f, int fd)
 {
 	if (!plan->sync_metadata || fs->config.engine->null)
@@ -39,18 +50,11 @@ static void claim_range(struct handle *h, struct claim *c)
  * block may be read, modified and written back around it. ONCE: when the request comes again,
  * others may have written since, and been told so.
  */
-static int truncate_at_open(struct fs *fs, struct handle *h, bool kill_priv, bool once)
+static int truncate_by(struct fs *fs, struct handle *h, int fd, bool kill_priv, bool once)
 {
-	_cleanup_fd_ int own = -1;
 	struct claim claim;
-	int fd = h->fd, err;
+	int err;
 
-	if (once && once_done(&err))
-		return err;
-	if (!h->can_write) /* open(2) with O_RDONLY | O_TRUNC truncates on Linux */
-		fd = own = fs_reopen(fs, h->file->path.fd, O_WRONLY);
-	if (fd < 0)
-		return fd;
 	atomic_store_explicit(&fs->written, true, memory_order_relaxed);
 	claim_range(h, &claim);
 	checkpointer_changing(h->file, 0, UINT64_MAX);
@@ -61,6 +65,27 @@ static int truncate_at_open(struct fs *fs, struct handle *h, bool kill_priv, boo
 	if (!err && once)
 		once_end(0);
 	iolock_release(&h->file->range, &claim);
+	return err;
+}
+
+static int truncate_at_open(struct fs *fs, struct handle *h, bool kill_priv, bool once)
+{
+	_cleanup_fd_ int own = -1;
+	struct unsafe_change change;
+	int err;
+
+	if (once && once_done(&err))
+		return err;
+	if (h->can_write)
+		return truncate_by(fs, h, h->fd, kill_priv, once);
+	/* open(2) with O_RDONLY | O_TRUNC truncates on Linux */
+	own = file_reopen(fs, h->file->path.fd, O_WRONLY);
+	if (own < 0)
+		return own;
+	err = unsafe_changing(fs, h->file, own, &change);
+	if (!err)
+		err = truncate_by(fs, h, own, kill_priv, once);
+	unsafe_changed(fs, h->file, &change, &own);
 	return err;
 }
 
@@ -89,17 +114,6 @@ static int backing_flags(int client_flags)
 	return (client_flags & (O_ACCMODE | O_NOATIME)) | O_NOFOLLOW | O_CLOEXEC;
 }
 
-static int backing_open(struct fs *fs, int path_fd, int flags)
-{
-	if ((flags & O_ACCMODE) == O_WRONLY) {
-		int fd = fs_reopen(fs, path_fd, (flags & ~O_ACCMODE) | O_RDWR);
-
-		if (fd != -EACCES && fd != -EPERM)
-			return fd;
-	}
-	return fs_reopen(fs, path_fd, flags);
-}
-
 int fs_open(struct fs *fs, uint64_t id, int flags, bool kill_priv, const struct fs_caller *c,
 	    struct fs_opened *o)
 {
@@ -120,7 +134,7 @@ int fs_open(struct fs *fs, uint64_t id, int flags, bool kill_priv, const struct 
 	err = unsafe_check(fs, n);
 	if (err)
 		return err;
-	fd = backing_open(fs, p.fd, backing_flags(flags));
+	fd = file_reopen(fs, p.fd, backing_flags(flags));
 	if (fd < 0)
 		return fd;
 	err = handle_create_file(fs, n, fd, flags, (struct opener){c->uid, c->pid}, &h);

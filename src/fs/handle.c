@@ -269,6 +269,13 @@ static struct file *file_get(struct fs *fs, struct node *n, bool *first)
 	return f;
 }
 
+struct file *file_open(struct fs *fs, struct node *n)
+{
+	bool first;
+
+	return file_get(fs, n, &first);
+}
+
 void file_put(struct fs *fs, struct file *f)
 {
 	struct node *n = f->node;

@@ -209,7 +209,15 @@ struct file *file_rebuild(struct fs *fs, struct node *n, int fd);
 
 /* The node's open file with one open more that file_put() gives back, or NULL when it is closed. */
 struct file *file_find(struct fs *fs, struct node *n);
+/* The same, open with that where it was closed. NULL: no memory, no descriptor. */
+struct file *file_open(struct fs *fs, struct node *n);
 void file_put(struct fs *fs, struct file *f);
+
+/*
+ * file.c: a descriptor for FLAGS of what PATH_FD is open on; one for writing is readable as well
+ * where that is possible. Or a negative errno.
+ */
+int file_reopen(struct fs *fs, int path_fd, int flags);
 
 /* files.c */
 struct open_files {

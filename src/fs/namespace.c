@@ -138,11 +138,15 @@ int fs_link(struct fs *fs, uint64_t id, uint64_t parent, const char *name, struc
 	if (!err)
 		err = n ? path_fd_get(fs, n, &target) : report_or_stale(id, -EPERM);
 	if (!err)
-		err = link_once(fs, n, target.fd, dir.fd, name);
+		err = unsafe_naming(fs, n, p, name);
+	if (err)
+		return err;
+	err = link_once(fs, n, target.fd, dir.fd, name);
 	if (!err)
 		err = created(fs, p, dir.fd, name, e);
 	if (!err) /* one of O_TMPFILE's may be open, and has its first name */
 		fs_mode_renamed(fs, n);
+	unsafe_named(fs, n);
 	return err;
 }
 
@@ -184,7 +188,9 @@ static int remove_name(struct fs *fs, uint64_t parent, const char *name, int fla
 	held = node_hold(fs, n);
 	/* which names it had then is not known any more */
 	sync = removed || fs_names_sync(fs, held.node);
-	if (!removed) {
+	if (!removed)
+		err = unsafe_unnaming(fs, held.node);
+	if (!removed && !err) {
 		once_begin(&seen, NULL);
 		err = sysret(unlinkat(dir.fd, name, flags));
 	}
@@ -271,31 +277,65 @@ static void renaming_find(struct fs *fs, struct renaming *r)
 		r->replaced = node_hold(fs, at_new);
 }
 
-static int rename_once(struct fs *fs, const struct renaming *r)
+static int rename_once(const struct renaming *r)
 {
 	int err;
 
 	if (r->renamed)
 		return once_end(0);
-	err = unsafe_renaming(fs, r->moved, r->other);
-	if (err)
-		return err;
 	once_begin(&r->seen[0], &r->seen[1]);
 	err = sysret(renameat2(r->from_fd, r->name, r->to_fd, r->newname, r->flags));
 	return once_end(err);
 }
 
-static int rename_found(struct fs *fs, struct renaming *r)
+static void unsafe_renamed(struct fs *fs, const struct renaming *r)
 {
-	bool sync = r->renamed || renaming_sync(fs, r);
-	int err = rename_once(fs, r);
+	unsafe_named(fs, r->moved);
+	unsafe_named(fs, r->other);
+}
 
+/* Also when a dead worker has done it: files may have been opened since by their old names. */
+static int unsafe_renaming(struct fs *fs, const struct renaming *r)
+{
+	int err = unsafe_naming(fs, r->moved, r->to, r->newname);
+
+	if (err)
+		return err;
+	err = unsafe_naming(fs, r->other, r->from, r->name);
+	if (err) {
+		unsafe_named(fs, r->moved);
+		return err;
+	}
 	/* renaming one link of a file to another does nothing */
+	if (r->replaced.node != r->moved)
+		err = unsafe_unnaming(fs, r->replaced.node);
+	if (err)
+		unsafe_renamed(fs, r);
+	return err;
+}
+
+static int rename_said(struct fs *fs, struct renaming *r, bool *sync)
+{
+	int err = rename_once(r);
+
 	node_name_lost(&r->replaced, r->to, r->newname, !err && r->replaced.node != r->moved);
 	if (!err) {
 		names_follow(fs, r);
-		sync = sync || renaming_sync(fs, r);
+		*sync = *sync || renaming_sync(fs, r);
 	}
+	unsafe_renamed(fs, r);
+	return err;
+}
+
+static int rename_found(struct fs *fs, struct renaming *r)
+{
+	bool sync = r->renamed || renaming_sync(fs, r);
+	int err = unsafe_renaming(fs, r);
+
+	if (err)
+		node_name_lost(&r->replaced, r->to, r->newname, false);
+	else
+		err = rename_said(fs, r, &sync);
 	if (r->moved)
 		node_unref(fs, r->moved);
 	if (r->other)

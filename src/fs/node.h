@@ -117,6 +117,7 @@ struct node {
 	uint32_t index;
 	uint32_t fd_users; /* fs->fds.lock */
 	int fd;		   /* fs->fds.lock; O_PATH, or -1 */
+	unsigned naming;   /* fs->unsafe's lock; it gets another name now */
 	bool hashed;	   /* shard */
 	bool pinned;	   /* shard; holds a reference, for rec->runtime or rec->close_error */
 };

@@ -9,6 +9,15 @@
 #include "fs/once.h"
 #include "fs/witness.h"
 
+/*
+ * A rollback looks so often whether the file is closed, for a second, or for five minutes while the
+ * flush of its last close is under way: not for ever, since it waits in a thread that flushes may
+ * need.
+ */
+#define MOMENT_NSEC 10000000
+#define CLOSING_MOMENTS 100
+#define FLUSHING_MOMENTS 30000
+
 /* A regular file that UID may decide about. Its descriptor (O_PATH) goes to FD. */
 static int find(struct fs *fs, uint64_t dir, const char *name, uid_t uid, struct path_fd *parent,
 		int *fd)
@@ -109,30 +118,60 @@ static struct node_key key_of(int fd)
 	return (struct node_key){(uint64_t)st.stx_dev_major << 32 | st.stx_dev_minor, st.stx_ino};
 }
 
-/* Nobody else has it open, and nobody can while N is held. */
-static int check_closed(struct fs *fs, struct node *n)
+/*
+ * What uses the file of N: 0: nothing; -EBUSY: a client has it open, or has closed it a moment ago;
+ * -EINPROGRESS: it was closed by all, and is flushed in the background.
+ */
+static int in_use(struct fs *fs, struct node *n)
 {
-	struct file *f = n ? file_find(fs, n) : NULL;
+	struct file *f = file_find(fs, n);
+	bool opened, flushing;
 
 	if (!f)
 		return 0;
+	pthread_mutex_lock(&f->lock);
+	opened = f->handles;
+	pthread_mutex_unlock(&f->lock);
+	flushing = atomic_load(&f->flushing);
 	file_put(fs, f);
-	return -EBUSY;
+	return opened || !flushing ? -EBUSY : -EINPROGRESS;
 }
 
-static int rollback_once(struct fs *fs, int dir_fd, const char *name, int fd, bool dry_run,
-			 struct node *n, struct fs_rollback *out)
+/*
+ * Until nobody else has it open; nobody can while N is held and tainted. The kernel tells of a
+ * close after close(2) has returned, and the flush of a last close goes on after that.
+ */
+static int wait_closed(struct fs *fs, struct node *n)
+{
+	static const struct timespec moment = {.tv_nsec = MOMENT_NSEC};
+	int err = 0;
+
+	for (unsigned closing = 0, flushing = 0; n; nanosleep(&moment, NULL)) {
+		err = in_use(fs, n);
+		if (!err || (err == -EBUSY && closing++ == CLOSING_MOMENTS) ||
+		    (err == -EINPROGRESS && flushing++ == FLUSHING_MOMENTS))
+			break;
+	}
+	return err ? -EBUSY : 0;
+}
+
+static int rollback_once(struct fs *fs, struct node *dir, int dir_fd, const char *name, int fd,
+			 bool dry_run, struct node *n, struct fs_rollback *out)
 {
 	struct node_key was, now = key_of(fd);
 	int err;
 
 	if (once_before(0, &was) && was.ino && now.ino && was.ino != now.ino)
 		return rolled_back_before(fs, dir_fd, &was, fd, out);
-	err = check_closed(fs, n);
+	err = wait_closed(fs, n);
 	if (err)
 		return err;
 	if (dry_run)
 		return checkpointer_rollback(fs->checkpointer, dir_fd, name, fd, true, out);
+	/* what is there now, and was harmed, gets a name beside it */
+	err = unsafe_kept(fs, fd, dir, name);
+	if (err)
+		return err;
 	once_begin(&now, NULL);
 	return once_end(checkpointer_rollback(fs->checkpointer, dir_fd, name, fd, false, out));
 }
@@ -161,7 +200,7 @@ int fs_rollback(struct fs *fs, uint64_t dir, const char *name, bool dry_run, uid
 	if (dir_fd < 0)
 		return dir_fd;
 	replaced = node_hold(fs, rollback_node(fs, parent.fd, name));
-	err = rollback_once(fs, dir_fd, name, fd, dry_run, replaced.node, out);
+	err = rollback_once(fs, node_get(fs, dir), dir_fd, name, fd, dry_run, replaced.node, out);
 	node_name_lost(&replaced, node_get(fs, dir), name, !err && !dry_run);
 	if (err || dry_run)
 		return err;

@@ -7,7 +7,6 @@
 #include <utlist.h>
 
 #include "base/log.h"
-#include "config/rules.h"
 #include "durability/marker.h"
 #include "engine/engine.h"
 #include "fs/internal.h"
@@ -27,59 +26,6 @@ static time_t now(void)
 }
 
 /* ---- the marker, before anything is written ---- */
-
-static int begin_file(struct unsafe *u, const struct file *f)
-{
-	_cleanup_free_ char *paths = node_paths(u->fs, f->node);
-	struct concerned c;
-
-	unsafe_concern(f->node, paths ? paths : "", &c);
-	return marker_begin(u->marker, &c);
-}
-
-/* The rules that drop its flushes, so that many files by one rule are one line of the marker. */
-static int begin_rules(struct unsafe *u, const struct file *f)
-{
-	_cleanup_free_ char *paths = node_paths(u->fs, f->node);
-	struct rules *rules = fs_rules(u->fs);
-	bool any = false;
-	int err = 0;
-
-	for (const char *path = paths; path && *path && !err; path += strlen(path) + 1) {
-		const struct rule *rule = rules_match(rules, path);
-		struct concerned c = {.kind = MARKER_PATTERN};
-
-		if (!rule || !rule->switches.no_flush)
-			continue;
-		c.text = rule->pattern;
-		any = true;
-		err = marker_begin(u->marker, &c);
-	}
-	rules_unref(rules);
-	return err || any ? err : begin_file(u, f);
-}
-
-static int begin(struct unsafe *u, struct file *f, enum cachefs_origin origin)
-{
-	static const struct concerned mount = {.kind = MARKER_MOUNT};
-	int err;
-
-	if (origin == CACHEFS_ORIGIN_MOUNT)
-		err = marker_begin(u->marker, &mount);
-	else if (origin == CACHEFS_ORIGIN_RULE)
-		err = begin_rules(u, f);
-	else
-		err = begin_file(u, f);
-	if (err)
-		log_error("the crash marker could not be written to %s in the backing directory: "
-			  "%s; without it a file whose flushes are dropped is not opened for "
-			  "writing: %s",
-			  PRIVATE_DIR, strerror(-err),
-			  err == -EBUSY
-			      ? "another mount of the same SOURCE owns it: unmount that one"
-			      : "mend that, or use a mode that honours flushes");
-	return err;
-}
 
 /* With the lock held, and no other: the marker does not end while somebody relies on it. */
 static void wait_for_end(struct unsafe *u)
@@ -107,6 +53,21 @@ static void one_less(struct unsafe *u)
 		if (u->idle) /* else it looks again by itself: a wake-up a close is too many */
 			pthread_cond_broadcast(&u->changed);
 	}
+}
+
+void unsafe_hold(struct unsafe *u)
+{
+	pthread_mutex_lock(&u->lock);
+	wait_for_end(u);
+	u->writers++;
+	pthread_mutex_unlock(&u->lock);
+}
+
+void unsafe_release(struct unsafe *u)
+{
+	pthread_mutex_lock(&u->lock);
+	one_less(u);
+	pthread_mutex_unlock(&u->lock);
 }
 
 /* With the lock held. True: it was the last of F. */
@@ -149,7 +110,7 @@ int unsafe_opened(struct fs *fs, struct file *f, struct handle *h)
 	count(u, f, h);
 	first = f->unsafe_writers == 1;
 	pthread_mutex_unlock(&u->lock);
-	err = begin(u, f, f->mode.origin);
+	err = unsafe_say(u, f, f->mode.origin);
 	if (!err && first)
 		checkpointer_opened(fs->checkpointer, f, h->fd);
 	if (err)
@@ -173,7 +134,7 @@ void unsafe_resumed(struct fs *fs, struct file *f, struct handle *h)
 	pthread_mutex_unlock(&u->lock);
 	/* It was opened in the midst of a switch that was not over, and drops flushes from now on:
 	 * so rare that clients may wait for the marker. */
-	if (covered || begin(u, f, f->mode.origin))
+	if (covered || unsafe_say(u, f, f->mode.origin))
 		return;
 	pthread_mutex_lock(&u->lock);
 	record(h);
@@ -185,7 +146,7 @@ void unsafe_resumed_open(struct fs *fs, struct file *f)
 	/* a racy look: whoever is the first or the last now looks for itself */
 	if (!__atomic_load_n(&f->unsafe_writers, __ATOMIC_RELAXED))
 		return;
-	if (!begin(fs->unsafe, f, f->mode.origin)) /* else the log says what became of it */
+	if (!unsafe_say(fs->unsafe, f, f->mode.origin)) /* else the log says what became of it */
 		record_all(fs->unsafe, f);
 	checkpointer_resumed(fs->checkpointer, f);
 }
@@ -199,10 +160,7 @@ int unsafe_begin(struct fs *fs, struct file *f, struct switches to, enum cachefs
 
 	if (!to.no_flush)
 		return 0;
-	pthread_mutex_lock(&u->lock);
-	wait_for_end(u);
-	u->writers++; /* so that it does not end now */
-	pthread_mutex_unlock(&u->lock);
+	unsafe_hold(u);
 	pthread_mutex_lock(&f->lock);
 	pthread_mutex_lock(&u->lock);
 	first = !f->unsafe_writers;
@@ -216,7 +174,7 @@ int unsafe_begin(struct fs *fs, struct file *f, struct switches to, enum cachefs
 	one_less(u);
 	pthread_mutex_unlock(&u->lock);
 	pthread_mutex_unlock(&f->lock);
-	err = any ? begin(u, f, origin) : 0;
+	err = any ? unsafe_say(u, f, origin) : 0;
 	if (!err && any && first)
 		checkpointer_opened(fs->checkpointer, f, f->path.fd);
 	if (!err && any)
@@ -267,6 +225,7 @@ void unsafe_closed(struct fs *fs, struct file *f, struct handle *h, int *fd)
 		if (!u->pausing)
 			pthread_cond_broadcast(&u->changed);
 	}
+	u->left = u->left || (last && *fd >= 0);
 	record(h); /* a successor that does not know of it any more knows of the flush */
 	pthread_mutex_unlock(&u->lock);
 	if (c && c->file)
@@ -280,6 +239,7 @@ void unsafe_closed(struct fs *fs, struct file *f, struct handle *h, int *fd)
 static void end_marker(struct unsafe *u)
 {
 	u->ending = true;
+	u->left = false;
 	pthread_mutex_unlock(&u->lock);
 	if (marker_end(u->marker))
 		log_warn("the crash marker could not be removed from %s in the backing directory: "

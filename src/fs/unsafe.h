@@ -13,11 +13,9 @@
 #include "cachefs.h"
 #include "config/mode.h"
 #include "durability/private_dir.h"
+#include "fs/handle.h"
 
-struct file;
 struct fs;
-struct handle;
-struct node;
 struct unsafe;
 
 /*
@@ -44,6 +42,17 @@ void unsafe_destroy(struct unsafe *u);
  * returns. A negative errno: the marker could not be written, and the open must fail.
  */
 int unsafe_opened(struct fs *fs, struct file *f, struct handle *h);
+
+/*
+ * F will be changed by a descriptor that no client has open (FD, for writing; borrowed): as an open
+ * for writing. Then, whatever came of it, unsafe_changed(), the close: FD may be taken (-1 then).
+ */
+struct unsafe_change {
+	struct handle h; /* nobody else has it */
+	struct handle_record rec;
+};
+int unsafe_changing(struct fs *fs, struct file *f, int fd, struct unsafe_change *c);
+void unsafe_changed(struct fs *fs, struct file *f, struct unsafe_change *c, int *fd);
 
 /* ---- after a resume ---- */
 
@@ -74,11 +83,21 @@ int unsafe_trust_all(struct fs *fs);
 /* A file that had an error of a flush in the background was trusted. */
 void unsafe_forgiven(struct fs *fs);
 
+/* ---- names: unsafe_names.c. All of it may block ---- */
+
 /*
- * N and OTHER (NULL: none) will have other names: where a rule's pattern made them concerned they
- * stay so. 0, or why that could not be said.
+ * N (NULL: not known, nothing is done) will be NAME in PARENT, besides its other names or instead
+ * of one. If it, or a file below it, may have unflushed data or is tainted, the marker goes on
+ * saying so under that name: durable when this returns 0. Then, whatever came of it,
+ * unsafe_named(). On errors, which the log has, N must keep the names that it has.
  */
-int unsafe_renaming(struct fs *fs, struct node *n, struct node *other);
+int unsafe_naming(struct fs *fs, struct node *n, struct node *parent, const char *name);
+void unsafe_named(struct fs *fs, struct node *n);
+/* N (or NULL) will lose a name: if it is tainted, those that nobody has seen are, too. */
+int unsafe_unnaming(struct fs *fs, struct node *n);
+/* The file of FD, NAME in PARENT, gets a name that nobody has told us: the same. */
+int unsafe_kept(struct fs *fs, int fd, struct node *parent, const char *name);
+
 /* Some file may be concerned, so that it is worth asking. */
 bool unsafe_tainted(const struct fs *fs);
 

@@ -86,6 +86,7 @@ static void closed_done(struct closed *c, int err)
 		flush_failed(c, err);
 	close(c->fd);
 	pthread_mutex_lock(&u->lock);
+	u->left = u->left || err;
 	if (atomic_fetch_sub(&c->file->flushing, 1) == 1)
 		c->file->node->rec->flush_owed = false;
 	pthread_mutex_unlock(&u->lock);
@@ -197,6 +198,24 @@ void unsafe_flush_closed(struct unsafe *u)
 	/* a quarter of the device's time at most is ours while many are closed */
 	pause_rounds(u,
 		     n > FEW_FILES ? MAX(3 * (clock_nsec() - start), 4 * ROUND_NSEC) : ROUND_NSEC);
+}
+
+/* ---- changes without an open ---- */
+
+int unsafe_changing(struct fs *fs, struct file *f, int fd, struct unsafe_change *c)
+{
+	bool no_flush;
+
+	*c = (struct unsafe_change){.h = {.rec = &c->rec, .file = f, .fd = fd, .can_write = true}};
+	pthread_mutex_lock(&f->lock);
+	no_flush = f->mode.switches.no_flush;
+	pthread_mutex_unlock(&f->lock);
+	return no_flush ? unsafe_opened(fs, f, &c->h) : 0;
+}
+
+void unsafe_changed(struct fs *fs, struct file *f, struct unsafe_change *c, int *fd)
+{
+	unsafe_closed(fs, f, &c->h, fd);
 }
 
 /* ---- after a resume ---- */

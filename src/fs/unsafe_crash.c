@@ -65,7 +65,9 @@ static bool rollback_concerned(void *arg, int fd, const char *path)
 	if (!paths || !file_id_of(fd, &id) || fs_statx_fd(fd, &st))
 		return false;
 	strcpy(paths, path);
-	return marker_concerns(u->marker, &id, paths, &st);
+	/* what is there now gets a name beside it that no pattern may match */
+	return marker_concerns(u->marker, &id, paths, &st) &&
+	       !marker_keep(u->marker, &id, paths, &st, NULL);
 }
 
 static void rollback_done(void *arg, const char *path, int err, const struct fs_rollback *r)
@@ -247,23 +249,4 @@ int unsafe_trust_all(struct fs *fs)
 	unsafe_note(u);
 	pthread_mutex_unlock(&u->lock);
 	return 0;
-}
-
-static int stay_concerned(struct fs *fs, struct node *n)
-{
-	_cleanup_free_ char *paths = NULL;
-	struct concerned c;
-
-	if (!n || n->rec->type != S_IFREG || unsafe_check(fs, n) != -EUCLEAN)
-		return 0;
-	paths = node_paths(fs, n);
-	unsafe_concern(n, paths ? paths : "", &c);
-	return marker_error(fs->unsafe->marker, &c);
-}
-
-int unsafe_renaming(struct fs *fs, struct node *n, struct node *other)
-{
-	int err = unsafe_tainted(fs) ? stay_concerned(fs, n) : 0;
-
-	return err || !unsafe_tainted(fs) ? err : stay_concerned(fs, other);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What unsafe.c and unsafe_crash.c share. */
+/* What the files of fs/unsafe.h share. */
 #ifndef CACHEFS_FS_UNSAFE_INTERNAL_H
 #define CACHEFS_FS_UNSAFE_INTERNAL_H
 
@@ -34,7 +34,10 @@ struct unsafe {
 	uint64_t opens;	       /* of them, ever */
 	time_t quiet_since;    /* CLOCK_MONOTONIC: when the last of them went */
 	bool ending;	       /* the marker is being removed */
-	bool met;	       /* what an earlier mount left is dealt with */
+	bool left;	       /* files were closed, and not flushed, since it began */
+	/* Directories that get another name now, and all that have begun to */
+	unsigned moving, moved;
+	bool met; /* what an earlier mount left is dealt with */
 	/* Files were concerned at the start; what fails from then on is latched, and for the next
 	 * one */
 	bool met_tainted;
@@ -53,6 +56,16 @@ void unsafe_note(struct unsafe *u);
 void unsafe_failed(struct unsafe *u, const struct concerned *c);
 /* Flushes what is in CLOSED, with the lock held; gives it up meanwhile. */
 void unsafe_flush_closed(struct unsafe *u);
+
+/* The marker does not end in between. */
+void unsafe_hold(struct unsafe *u);
+void unsafe_release(struct unsafe *u);
+
+/*
+ * unsafe_names.c: the marker says that F, which has a mode from ORIGIN and was counted before, may
+ * have unflushed data. 0 or a negative errno, which the log has.
+ */
+int unsafe_say(struct unsafe *u, struct file *f, enum cachefs_origin origin);
 
 /* What the marker says of N. PATH is borrowed. */
 void unsafe_concern(const struct node *n, const char *path, struct concerned *out);

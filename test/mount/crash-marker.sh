@@ -11,7 +11,7 @@ LAST_CLOSE=
 need_root
 need_fuse
 need_commands setfattr setpriv
-need_tools ioclient modectl pagestat
+need_tools fsops ioclient modectl pagestat
 need_disk
 
 FAILS='Structure needs cleaning'
@@ -19,6 +19,8 @@ FAILS='Structure needs cleaning'
 nobody() { setpriv --reuid 65534 --regid 65534 --clear-groups "$@"; }
 can_open() { timeout 60 head -c 1 "$MNT/$1"; }
 write_some() { timeout 60 "$TOOLS/ioclient" -m plain -b 4k -s 64k -e 1 -F fsync "$MNT/$1"; }
+
+ops() { timeout 60 "$TOOLS/fsops" "$MNT" <<<"$1"; }
 
 # unfinished FILE: writes it and leaves it open on 8, dirty.
 unfinished() {
@@ -262,7 +264,35 @@ check_mount() {
 	succeeds "mount: nothing is left of the marker" no_marker
 }
 
-plan $((8 + 3 + 4 + 6 + 5 + 8 + 16 + 8 + 8))
+# 7 checks
+check_truncate() {
+	write_back_files
+	must_mount "$BACK" "$MNT" cache=writeback
+	ops "truncate u 90" >/dev/null
+	succeeds "truncate(2): no marker under writeback" no_marker
+	umount_cachefs "$MNT"
+	# on-close=none: it stays for a minute
+	must_mount "$BACK" "$MNT" cache=unsafe,on-close=none
+	ops "truncate u 80" >/dev/null
+	succeeds "truncate(2): there is a marker when it has returned" has_marker
+	is "$(stat -c %s "$BACK/u")" -eq 80 "truncate(2): it is done"
+	umount_cachefs "$MNT"
+	must_mount "$BACK" "$MNT" cache=unsafe,on-close=none
+	ops "open 0 g rdonly,trunc" >/dev/null
+	succeeds "open(2) for reading, with O_TRUNC: there is one" has_marker
+	crash
+	must_mount "$BACK" "$MNT" cache=unsafe
+	fails "open(2) for reading, with O_TRUNC: refused after the crash" "$FAILS" can_open g
+	modectl trust "$MNT"
+	write_some u >/dev/null
+	soon no_marker
+	ops "truncate u 70" >/dev/null
+	succeeds "truncate(2): flushed as after a close" written_back clean u
+	succeeds "truncate(2): and then the marker goes" soon no_marker
+	umount_cachefs "$MNT"
+}
+
+plan $((8 + 3 + 4 + 6 + 5 + 8 + 16 + 8 + 8 + 7))
 new_disk errors=continue
 for f in f g; do allocate "$BACK/$f" 64K; done
 sync -f "$BACK"
@@ -275,3 +305,4 @@ check_unwritable
 check_one_file
 check_pattern
 check_mount
+check_truncate
