@@ -52,8 +52,9 @@ struct server {
 	struct pool *pool;
 	struct fs *fs;
 	struct transport *transport;
-	pthread_t signals;
+	pthread_t signals; /* signals.c */
 	bool have_signals;
+	void (*told)(struct server *s, int sig);
 	atomic_bool ending, handing_over;
 	atomic_bool told_to_end;    /* by a signal: files may be open still */
 	pthread_mutex_t shown_lock; /* shown; after session.options_lock */
@@ -71,6 +72,17 @@ void server_leave_mount(struct server *s);
 void server_unmount(struct server *s);
 /* The mount answers: what the world is told. */
 void server_ready(struct server *s);
+
+/*
+ * signals.c: TOLD is called for SIGTERM and SIGINT, and SIGUSR1; SIGHUP is seen to. On a thread,
+ * until one of the others is called.
+ */
+void server_begin_signals(struct server *s, void (*told)(struct server *s, int sig));
+void server_end_signals(struct server *s);
+/* For a hand-over, while all is still served. False: it has ended, or was told to. */
+bool server_leave_signals(struct server *s);
+/* After that: those that came since are the successor's. */
+void server_keep_pending_signals(struct server *s);
 
 /* descriptors.c: those that are open now, but for what is recorded in s->shared, are for good. */
 int server_keep_descriptors(struct server *s);

@@ -10,7 +10,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -209,7 +211,38 @@ bool __wrap_transport_stop_within(struct transport *t, uint64_t nsec)
 		kill(getppid(), SIGTERM);
 	if (is_place("drained-hup"))
 		kill(getppid(), SIGHUP);
+	if (is_place("drained-self-term"))
+		kill(getpid(), SIGTERM);
 	if (is_place("drained-self-hup"))
 		kill(getpid(), SIGHUP);
 	return stopped;
+}
+
+static atomic_bool woken;
+
+int __real_pthread_kill(pthread_t thread, int sig);
+int __wrap_pthread_kill(pthread_t thread, int sig);
+
+int __wrap_pthread_kill(pthread_t thread, int sig)
+{
+	if (sig == SIGUSR1)
+		atomic_store(&woken, true);
+	return __real_pthread_kill(thread, sig);
+}
+
+int __real_sigwaitinfo(const sigset_t *set, siginfo_t *info);
+int __wrap_sigwaitinfo(const sigset_t *set, siginfo_t *info);
+
+/* Not pending any more, and nobody has seen to it yet when the hand-over begins. */
+int __wrap_sigwaitinfo(const sigset_t *set, siginfo_t *info)
+{
+	int sig = __real_sigwaitinfo(set, info);
+
+	if ((sig == SIGTERM && is_place("taken-term")) ||
+	    (sig == SIGHUP && is_place("taken-hup"))) {
+		mark("taken", false);
+		for (int i = 0; i < 20000 && !atomic_load(&woken); i++)
+			usleep(1000);
+	}
+	return sig;
 }

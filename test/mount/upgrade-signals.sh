@@ -14,8 +14,8 @@ need_tools pagestat takeover
 CTL=$top_builddir/cachefsctl
 
 # PLACE:the program that serves in the end
-ENDINGS="term int worker-term drained-term"
-RELOADS="hup:new worker-hup:old drained-hup:new drained-self-hup:new"
+ENDINGS="term int worker-term drained-term drained-self-term taken-term"
+RELOADS="hup:new worker-hup:old drained-hup:new drained-self-hup:new taken-hup:new"
 
 install_program() { cp "$1" "$PROGRAM.new" && mv "$PROGRAM.new" "$PROGRAM"; }
 mode_of() { "$CTL" mode "$1" | head -n 1; }
@@ -31,9 +31,9 @@ program_of() {
 
 # begin PLACE: a mount of the program before, which is takeover as well where the place is in that one
 begin() {
-	rm -f "$PROGRAM.place" "$WORK/mnt.log"
+	rm -f "$PROGRAM.place" "$PROGRAM.taken" "$WORK/mnt.log"
 	case $1 in
-	drained-*) install_program "$TOOLS/takeover" ;;
+	drained-* | taken-*) install_program "$TOOLS/takeover" ;;
 	*) install_program "$installed" ;;
 	esac
 	OLD_PROGRAM=$(stat -c %i "$PROGRAM")
@@ -54,6 +54,13 @@ dirtied() {
 	[ "$(dirty "$BACK/data")" -gt 0 ]
 }
 
+# To the worker, where the place is the moment in which it has taken a signal.
+send_signal() {
+	[[ $1 == taken-* ]] || return 0
+	kill -"${1#taken-}" "$(worker_pid "$MNT")"
+	soon test -e "$PROGRAM.taken"
+}
+
 # Under unsafe nobody flushes but the end. 5 checks
 ending() {
 	local daemon
@@ -61,6 +68,7 @@ ending() {
 	begin "$1"
 	daemon=$(daemon_pid "$MNT")
 	succeeds "$1: there is something to flush" soon dirtied
+	send_signal "$1"
 	timeout 120 "$CTL" upgrade "$MNT" >"$WORK/upgrade.out" 2>&1
 	succeeds "$1: the supervisor ends" wait_end "$daemon" 60
 	wait "$daemon" && status=0 || status=$?
@@ -85,6 +93,7 @@ read_once() {
 reload() {
 	begin "$1"
 	echo '*.img directsync' >"$WORK/rules"
+	send_signal "$1"
 	timeout 120 "$CTL" upgrade "$MNT" >"$WORK/upgrade.out" 2>&1
 	is "$(program_of)" = "$2" "$1: the $2 program serves"
 	read_once "$1"
