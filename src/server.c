@@ -361,7 +361,9 @@ static int supervise(struct server *s, bool resumed)
 		log_error("%s: no supervisor: %s", s->options->mountpoint, strerror(-err));
 		return EXIT_SYSTEM;
 	}
-	guardian_release(s->guardian); /* from here on a worker that dies is noticed by us */
+	/* from here on a worker that dies is noticed by us */
+	if (!guardian_release(s->guardian, s->guardian_turn))
+		_exit(EXIT_SYSTEM); /* the mount is the guardian's: nothing of it is undone */
 	s->guardian = 0;
 	return supervisor_run(s->supervisor, resumed);
 }

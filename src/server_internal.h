@@ -38,7 +38,8 @@ struct server {
 	/* Until a worker of this program serves: descriptors of the one before, and of what it
 	 * said; -1: there is none to go back to. */
 	int predecessor, predecessor_state;
-	pid_t guardian;	 /* until then; 0: none */
+	pid_t guardian; /* until then; 0: none */
+	atomic_int *guardian_turn;
 	int *device_fds; /* of the transport */
 	struct fs_shared *shared;
 	struct settings *settings;

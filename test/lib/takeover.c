@@ -22,6 +22,7 @@
 #include "handover.h"
 #include "server.h"
 #include "server_internal.h"
+#include "supervisor/guardian.h"
 #include "supervisor/supervisor.h"
 #include "transport/transport.h"
 
@@ -143,6 +144,17 @@ int __wrap_server_keep_descriptors(struct server *s);
 int __wrap_server_keep_descriptors(struct server *s)
 {
 	return fails_at("descriptors") ? -EMFILE : __real_server_keep_descriptors(s);
+}
+
+bool __real_guardian_release(pid_t pid, atomic_int *turn);
+bool __wrap_guardian_release(pid_t pid, atomic_int *turn);
+
+/* The guardian has lost its patience in this moment, and not killed us yet. */
+bool __wrap_guardian_release(pid_t pid, atomic_int *turn)
+{
+	if (fails_at("late"))
+		atomic_store(turn, GUARDIAN_ACTS);
+	return __real_guardian_release(pid, turn);
 }
 
 /* ---- in its worker, before it is ready ---- */
