@@ -280,6 +280,8 @@ static void go_back(void *arg)
 		return;
 	log_error("%s: this program took over and cannot serve: back to the one before",
 		  s->options->mountpoint);
+	if (s->supervision)
+		supervision_give_back_signals(s->supervision);
 	handover_return(s, s->predecessor_state, s->predecessor);
 	log_release();
 }

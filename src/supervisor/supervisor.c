@@ -2,9 +2,7 @@
 #include "supervisor/supervisor.h"
 
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/signalfd.h>
@@ -200,19 +198,13 @@ static void pause_before_next(struct supervisor *s)
 
 /* ---- a worker's life ---- */
 
-/*
- * clone(2) as it is, since fork(3) has no CLONE_FILES. No other thread exists, so nothing of the C
- * library is in the midst of anything.
- */
 static pid_t start_worker(struct supervisor *s, bool resumed)
 {
-	pid_t pid;
+	pid_t pid = worker_clone();
 
-	fflush(NULL);
-	pid = (pid_t)syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, NULL, NULL, 0);
 	if (pid == 0)
 		exit(s->config.work(s->config.arg, resumed));
-	return pid < 0 ? -errno : pid;
+	return pid;
 }
 
 static void life_begins(struct supervisor *s, pid_t pid)
@@ -408,6 +400,13 @@ static void clear_for_next(struct supervisor *s)
 		atomic_store(&m->notifying[i], 0);
 }
 
+/* Of a program that took over: it cannot serve. Returns where there is no other one. */
+static void go_back(struct supervisor *s)
+{
+	if (!s->told_ready)
+		s->config.go_back(s->config.arg);
+}
+
 /*
  * A system without a process to spare may have one in a moment: there are promises to keep. The
  * first worker has none yet.
@@ -420,6 +419,7 @@ static pid_t start_anyhow(struct supervisor *s, bool resumed)
 	       !atomic_load(&s->memory->told_to_end)) {
 		log_warn("%s: no process to serve: %s", s->config.name, strerror(-pid));
 		log_release();
+		go_back(s);
 		pause_for(s, 1000);
 	}
 	return pid;
@@ -449,10 +449,7 @@ int supervisor_run(struct supervisor *s, bool resumed)
 		if (outcome != OUTCOME_HANDOVER)
 			write_obituary(s, pid, status);
 		clear_for_next(s);
-		if (!s->told_ready) { /* a program that took over, and cannot serve */
-			supervision_give_back_signals(s->memory);
-			s->config.go_back(s->config.arg);
-		}
+		go_back(s);
 		if (outcome == OUTCOME_FAILED)
 			return fail(s);
 		if (outcome == OUTCOME_HANDOVER)

@@ -82,8 +82,8 @@ struct supervisor_config {
 	int (*work)(void *arg, bool resumed);
 	/* The first worker (of this program) is ready. */
 	void (*ready)(void *arg);
-	/* A worker has died before that. Becomes the program before this one, where there is one
-	 * and the mount is served already; else returns. */
+	/* A worker has died before that, or there is no process for one. Becomes the program
+	 * before this one, where there is one and the mount is served already; else returns. */
 	void (*go_back)(void *arg);
 	/* Answers all requests with EIO until the mount is gone (true) or SIGNAL_FD is readable. */
 	bool (*refuse)(void *arg, int signal_fd);

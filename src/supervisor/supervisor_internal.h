@@ -55,6 +55,9 @@ struct supervisor {
 	pthread_t thread;
 };
 
+/* Supervisor: a worker's process; 0 in that one, or a negative errno. */
+pid_t worker_clone(void);
+
 /* The threads of process PID. 0, or a negative errno: not all of them could be looked at. */
 struct tasks {
 	bool leader_dead;

@@ -24,6 +24,7 @@
 #include "server_internal.h"
 #include "supervisor/guardian.h"
 #include "supervisor/supervisor.h"
+#include "supervisor/supervisor_internal.h"
 #include "transport/transport.h"
 
 struct settings;
@@ -155,6 +156,14 @@ bool __wrap_guardian_release(pid_t pid, atomic_int *turn)
 	if (fails_at("late"))
 		atomic_store(turn, GUARDIAN_ACTS);
 	return __real_guardian_release(pid, turn);
+}
+
+pid_t __real_worker_clone(void);
+pid_t __wrap_worker_clone(void);
+
+pid_t __wrap_worker_clone(void)
+{
+	return fails_at("process") ? -EAGAIN : __real_worker_clone();
 }
 
 /* ---- in its worker, before it is ready ---- */
