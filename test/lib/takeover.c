@@ -187,6 +187,8 @@ int __wrap_server_serve(struct server *s, bool resumed)
 		return EXIT_SYSTEM;
 	if (fails_at("worker-dies"))
 		raise(SIGKILL);
+	while (fails_at("worker-hangs"))
+		pause();
 	/* the supervisor has taken the signal, and told this worker, which dies of something else
 	 */
 	if (fails_at("worker-term")) {
