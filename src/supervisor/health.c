@@ -13,8 +13,10 @@
 #define POINTS_OWN_FAULT 4
 #define POINTS_KILLED_EARLY 1
 #define SHORT_LIFE_NSEC UINT64_C(1000000000)
-/* Health is asked for every second at most, so a shorter limit would find everybody hung. */
-#define HANG_LEAST_NSEC UINT64_C(3000000000)
+/* How often health is asked for; a limit shorter than three times that finds everybody hung. */
+#define ASK_LEAST_NSEC UINT64_C(1000000000)
+#define ASK_MOST_NSEC UINT64_C(15000000000)
+#define HANG_LEAST_NSEC (3 * ASK_LEAST_NSEC)
 /* To become ready takes at most this long, or the worker counts as hung; more where the limit for
  * those that serve is more than twice that. */
 #define START_NSEC UINT64_C(30000000000)
@@ -56,7 +58,7 @@ static void look_for_hang(struct supervisor *s, pid_t pid, uint64_t now)
 	if (!limit || s->hung || s->handing_over || atomic_load(&s->memory->ending))
 		return;
 	limit = MAX(limit, HANG_LEAST_NSEC);
-	if (s->ready && now - s->asked >= MAX(limit / 4, UINT64_C(1000000000))) {
+	if (s->ready && now - s->asked >= MIN(MAX(limit / 4, ASK_LEAST_NSEC), ASK_MOST_NSEC)) {
 		s->asked = now;
 		supervisor_tell(s, MESSAGE_PING);
 	}
@@ -69,8 +71,11 @@ static void look_for_hang(struct supervisor *s, pid_t pid, uint64_t now)
 
 void health_look(struct supervisor *s, pid_t pid, uint64_t now)
 {
-	if (served_well(s, well_until(s, now)))
+	if (served_well(s, well_until(s, now))) {
 		s->points = s->short_lives = 0;
+		if (!atomic_load(&s->memory->reloading)) /* it may still kill it */
+			atomic_store(&s->memory->reload_deaths, 0);
+	}
 	look_for_hang(s, pid, now);
 }
 
@@ -87,5 +92,7 @@ void health_count_failure(struct supervisor *s, int status, uint64_t now)
 		s->points += POINTS_OWN_FAULT;
 	else if (!s->ready)
 		s->points += POINTS_KILLED_EARLY;
+	if (atomic_load(&s->memory->reloading))
+		atomic_fetch_add(&s->memory->reload_deaths, 1);
 	s->short_lives = until - s->started < SHORT_LIFE_NSEC ? s->short_lives + 1 : 0;
 }

@@ -330,6 +330,7 @@ static void clear_for_next(struct supervisor *s)
 	atomic_store(&m->ending, false);
 	atomic_store(&m->handover, false);
 	atomic_store(&m->swept, false);
+	atomic_store(&m->reloading, false);
 	s->worker = 0;
 	/* slots of threads that are still in a notification stay taken: they give them back when
 	 * they die, by dying: see tasks_look() */

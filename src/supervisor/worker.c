@@ -131,6 +131,24 @@ int worker_ask_upgrade(struct supervisor *s)
 	return say(s, &(struct message){.kind = MESSAGE_UPGRADE});
 }
 
+bool supervision_reload_begin(struct supervision *m)
+{
+	if (!m)
+		return true;
+	if (atomic_load(&m->reload_deaths) > RELOAD_SUCCESSORS)
+		return false;
+	atomic_store(&m->reloading, true);
+	return true;
+}
+
+void supervision_reload_end(struct supervision *m)
+{
+	if (!m)
+		return;
+	atomic_store(&m->reload_deaths, 0);
+	atomic_store(&m->reloading, false);
+}
+
 int supervision_notify_begin(struct supervision *m)
 {
 	int tid = (int)syscall(SYS_gettid);

@@ -269,3 +269,18 @@ int __wrap_sigwaitinfo(const sigset_t *set, siginfo_t *info)
 	}
 	return sig;
 }
+
+/* ---- in any worker ---- */
+
+int __real_options_load_rules(const struct options *base, struct options *o, struct rules **out,
+			      char *error, size_t size);
+int __wrap_options_load_rules(const struct options *base, struct options *o, struct rules **out,
+			      char *error, size_t size);
+
+int __wrap_options_load_rules(const struct options *base, struct options *o, struct rules **out,
+			      char *error, size_t size)
+{
+	if (is_place("dies-reloading"))
+		abort(); /* also where all signals are blocked */
+	return __real_options_load_rules(base, o, out, error, size);
+}

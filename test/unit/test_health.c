@@ -158,6 +158,58 @@ Test(health, to_start_for_long_is_not_to_serve)
 	cr_assert_eq(s.points, 23);
 }
 
+/* ---- a reload that kills ---- */
+
+/* A worker's life: it dies in a reload that it was asked for. False: it does not try. */
+static bool dies_reloading(void)
+{
+	bool tries = supervision_reload_begin(&memory);
+
+	if (tries)
+		health_count_failure(&s, signalled(SIGSEGV), now);
+	atomic_store(&memory.reloading, false);
+	return tries;
+}
+
+Test(health, a_reload_that_kills_is_given_up)
+{
+	cr_assert(dies_reloading());
+	for (int i = 0; i < RELOAD_SUCCESSORS; i++)
+		cr_assert(dies_reloading());
+	cr_assert_not(dies_reloading());
+	serves(11, 0);
+	health_look(&s, 0, now);
+	cr_assert(dies_reloading(), "tried again when one has served well");
+}
+
+Test(health, also_one_that_takes_its_time)
+{
+	for (int i = 0; i <= RELOAD_SUCCESSORS; i++) {
+		cr_assert(supervision_reload_begin(&memory));
+		serves(11, 0);
+		health_look(&s, 0, now);
+		health_count_failure(&s, signalled(SIGSEGV), now);
+		atomic_store(&memory.reloading, false);
+	}
+	cr_assert_not(dies_reloading());
+}
+
+Test(health, a_reload_that_succeeds_makes_up_for_those_before)
+{
+	for (int i = 0; i < RELOAD_SUCCESSORS; i++)
+		cr_assert(dies_reloading());
+	cr_assert(supervision_reload_begin(&memory));
+	supervision_reload_end(&memory);
+	cr_assert(dies_reloading());
+}
+
+Test(health, who_dies_of_something_else_does_not_count)
+{
+	for (int i = 0; i < 10; i++)
+		health_count_failure(&s, signalled(SIGSEGV), now);
+	cr_assert(dies_reloading());
+}
+
 /* ---- one that hangs while it starts ---- */
 
 static pid_t sleeper(void)
