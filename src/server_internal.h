@@ -80,7 +80,7 @@ void server_ready(struct server *s);
  */
 void server_begin_signals(struct server *s, void (*told)(struct server *s, int sig));
 void server_end_signals(struct server *s);
-/* For a hand-over, while all is still served. False: it has ended, or was told to. */
+/* For a hand-over, while all is still served. False: it ends, or was told to, or is about to be. */
 bool server_leave_signals(struct server *s);
 /* After that: those that came since are the successor's. */
 void server_keep_pending_signals(struct server *s);

@@ -97,7 +97,9 @@ bool server_leave_signals(struct server *s)
 		transport_kick(s->transport); /* it is the caller that does so else */
 		usleep(1000);
 	}
-	return !atomic_load(&s->told_to_end);
+	/* without a supervisor there is nobody to hand over to */
+	return !atomic_load(&s->told_to_end) &&
+	       getppid() == atomic_load(&s->supervision->supervisor);
 }
 
 void server_keep_pending_signals(struct server *s)

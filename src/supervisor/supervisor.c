@@ -201,8 +201,11 @@ static void tick(struct supervisor *s, pid_t pid)
 {
 	uint64_t now = clock_nsec();
 
-	if (now - s->ticked > UINT64_C(5000000000))
+	if (now - s->ticked > UINT64_C(5000000000)) {
 		s->pong = s->progress = now;
+		if (!s->ready)
+			s->started = now;
+	}
 	s->ticked = now;
 	health_look(s, pid, now);
 	for (unsigned i = 0; i < s->nlate;) {
