@@ -209,7 +209,8 @@ struct cachefs_handoff {
 /*
  * CACHEFS_IOC_RELOAD: reads the rules file and stored modes again and switches open files, as
  * CACHEFS_IOC_MODE with PENDING_OK does; on the root directory, by root or who mounted. EINVAL: the
- * rules are as they were, `error` says file, line and column.
+ * rules are as they were, `error` says file, line and column. EAGAIN: the same, since the processes
+ * that tried it died.
  */
 struct cachefs_reload {
 	__u32 rules;	/* how many there are now */

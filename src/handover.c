@@ -24,6 +24,7 @@
 #include "transport/transport.h"
 
 #define CHECK_MSEC 10000
+#define GUARDIAN_TEXT 64 /* bytes; what it adds to what is said */
 
 extern char **environ;
 
@@ -288,27 +289,48 @@ static void take_back(void *arg, bool hung)
 		  w->s->options->mountpoint, strerror(errno));
 }
 
-static int name_guardian(int state, pid_t pid)
+/* Behind the text, whose length is END then: a page that the other program maps as well. */
+static atomic_int *make_turn(int state, off_t *end, off_t *at)
 {
-	char text[32];
-	int len = snprintf(text, sizeof(text), "guardian=%d", (int)pid) + 1;
-	off_t end = lseek(state, 0, SEEK_END);
+	void *turn;
 
-	return end >= 0 && pwrite(state, text, (size_t)len, end) == len ? 0 : -EIO;
+	*end = lseek(state, 0, SEEK_END);
+	*at = (off_t)align_up((size_t)*end + GUARDIAN_TEXT, (size_t)sysconf(_SC_PAGESIZE));
+	if (*end < 0 || ftruncate(state, *at + (off_t)sizeof(atomic_int)) < 0)
+		return NULL;
+	turn = mmap(NULL, sizeof(atomic_int), PROT_READ | PROT_WRITE, MAP_SHARED, state, *at);
+	return turn == MAP_FAILED ? NULL : turn;
+}
+
+static int name_guardian(int state, pid_t pid, off_t end, off_t at)
+{
+	char text[GUARDIAN_TEXT];
+	int len = snprintf(text, sizeof(text), "guardian=%d%cguardian-turn=%lld", (int)pid, '\0',
+			   (long long)at) +
+		  1;
+
+	return pwrite(state, text, (size_t)len, end) == len ? 0 : -EIO;
 }
 
 static int exec_guarded(struct server *s, const char *name, int program, int state, int own)
 {
 	struct way_back back = {s, state, own};
-	struct guardian g;
-	int err = guardian_start(&g, take_back, &back);
+	struct guardian g = {.patience = GUARDIAN_PATIENCE_NSEC};
+	off_t end, at;
+	int err;
 
-	if (err)
-		return err;
-	err = name_guardian(state, g.pid);
-	if (!err)
-		err = exec_fd(program, name, state, own);
-	guardian_end(&g);
+	g.turn = make_turn(state, &end, &at);
+	if (!g.turn)
+		return -errno;
+	err = guardian_start(&g, take_back, &back);
+	if (!err) {
+		err = name_guardian(state, g.pid, end, at);
+		if (!err)
+			err = exec_fd(program, name, state, own);
+		if (!guardian_end(&g))
+			_exit(EXIT_SYSTEM); /* the exec took so long that it takes the mount back */
+	}
+	munmap(g.turn, sizeof(*g.turn));
 	return err;
 }
 

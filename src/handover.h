@@ -15,7 +15,8 @@ struct server;
 /*
  * Changes when the meaning of a key does; new keys do not change it. 2: "guardian", which the new
  * program must release (supervisor/guardian.h). Who knows 2 can take over from 1, but not the other
- * way round: a guardian that nobody releases would end a program that serves.
+ * way round: a guardian that nobody releases would end a program that serves. A program that does
+ * not know "guardian-turn" releases it as well, without asking whose turn it is.
  */
 #define HANDOVER_FORMAT 2
 #define HANDOVER_FORMAT_LEAST 1

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include "base/log.h"
@@ -25,6 +26,7 @@ struct received {
 	unsigned ndevice_fds;
 	struct capabilities caps;
 	pid_t guardian; /* since format 2; 0: none, as in a check */
+	off_t turn;	/* where its turn is; 0: it knows of none */
 };
 
 /* One value for each; all of them are needed. */
@@ -81,6 +83,8 @@ static uint64_t take(struct received *r, const char *key, const char *value)
 		r->device_fds[r->ndevice_fds++] = atoi(value);
 	else if (!strcmp(key, "guardian"))
 		r->guardian = atoi(value);
+	else if (!strcmp(key, "guardian-turn"))
+		r->turn = (off_t)strtoll(value, NULL, 10);
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
 		char *field = (char *)r + keys[i].offset;
 
@@ -184,6 +188,19 @@ static int fill(const struct received *r, struct server *s)
 	return mount_adopt(s->options->mountpoint, r->mount_id, s->session.fd, &s->mount);
 }
 
+/* Behind the text: handover.c. It stays mapped until this process is another program. */
+static int map_turn(const struct received *r, int fd, struct server *s)
+{
+	void *turn = r->turn ? mmap(NULL, sizeof(atomic_int), PROT_READ | PROT_WRITE, MAP_SHARED,
+				    fd, r->turn)
+			     : NULL;
+
+	if (turn == MAP_FAILED)
+		return -errno;
+	s->guardian_turn = turn;
+	return 0;
+}
+
 int handover_receive(int fd, struct server *s, char *error, size_t error_size)
 {
 	static struct received r;
@@ -204,6 +221,8 @@ int handover_receive(int fd, struct server *s, char *error, size_t error_size)
 		err = adopt(&r, s, error, error_size);
 	if (!err)
 		err = fill(&r, s);
+	if (!err)
+		err = map_turn(&r, fd, s);
 	if (err && !*error)
 		snprintf(error, error_size, "%s", strerror(-err));
 	free(text);

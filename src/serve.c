@@ -7,7 +7,6 @@
 
 #include "base/log.h"
 #include "base/util.h"
-#include "cachefs.h"
 #include "config/rules.h"
 #include "durability/private_dir.h"
 #include "durability/progress.h"
@@ -261,63 +260,14 @@ static void stop_serving(struct server *s)
 	transport_stop(s->transport);
 }
 
-/* Those that were asked for until now, by one. */
-static void reload(struct server *s)
+static void told(struct server *s, int sig)
 {
-	struct supervision *m = s->supervision;
-	unsigned asked = m ? atomic_load(&m->reloads_asked) : 0;
-	struct cachefs_reload result;
-
-	if (m && asked == atomic_load(&m->reloads_done))
-		return; /* by an earlier one, or an earlier worker asked for it */
-	control_reload(&s->session, &result); /* it logs what came of it */
-	if (m)
-		atomic_store(&m->reloads_done, asked);
-}
-
-static void asked_to_reload(struct server *s, pid_t by)
-{
-	struct supervision *m = s->supervision;
-
-	/* the supervisor has counted it; be this worker killed meanwhile, it is not lost */
-	if (m && by != atomic_load(&m->supervisor))
-		atomic_fetch_add(&m->reloads_asked, 1);
-	reload(s);
-}
-
-static void *signal_thread(void *arg)
-{
-	struct server *s = arg;
-	siginfo_t info;
-	sigset_t set;
-
-	sigfillset(&set);
-	if (s->supervision)
-		reload(s); /* what the worker before was asked for, and did not do */
-	while (!atomic_load(&s->ending)) {
-		int sig = sigwaitinfo(&set, &info);
-
-		if (sig < 0 || atomic_load(&s->ending))
-			continue;
-		if (sig == SIGUSR1) {
-			log_stats(s);
-		} else if (sig == SIGHUP) {
-			asked_to_reload(s, info.si_pid);
-		} else if (sig == SIGTERM || sig == SIGINT) {
-			log_info("%s: told to end by signal %d", s->options->mountpoint, sig);
-			stop_serving(s);
-		}
-	}
-	return NULL;
-}
-
-static void end_signals(struct server *s)
-{
-	if (!s->have_signals)
+	if (sig == SIGUSR1) {
+		log_stats(s);
 		return;
-	atomic_store(&s->ending, true);
-	pthread_kill(s->signals, SIGUSR1);
-	pthread_join(s->signals, NULL);
+	}
+	log_info("%s: told to end by signal %d", s->options->mountpoint, sig);
+	stop_serving(s);
 }
 
 static int finish(struct server *s)
@@ -327,7 +277,7 @@ static int finish(struct server *s)
 
 	if (s->supervision)
 		atomic_store(&s->supervision->ending, true);
-	end_signals(s);
+	server_end_signals(s);
 	worker_end(s->supervisor);
 	server_leave_mount(s);
 	progress = progress_begin(s->options->mountpoint);
@@ -356,19 +306,6 @@ static void tell_health(void *arg, struct health *h)
 	h->idle = transport_idle(s->transport) && pool_idle(s->pool) && !fs_holds_up(s->fs);
 }
 
-/* Sent to this process, and not taken by signal_thread() any more. */
-static void keep_pending_signals(struct supervision *m)
-{
-	sigset_t set;
-
-	if (sigpending(&set))
-		return;
-	if (sigismember(&set, SIGTERM) || sigismember(&set, SIGINT))
-		atomic_store(&m->told_to_end, true);
-	if (sigismember(&set, SIGHUP))
-		atomic_fetch_add(&m->reloads_asked, 1);
-}
-
 /*
  * As if it had been killed, but at a moment when no request is in progress. One that still is after
  * a while comes again to the successor.
@@ -376,13 +313,16 @@ static void keep_pending_signals(struct supervision *m)
 static void hand_over(void *arg)
 {
 	struct server *s = arg;
-	uint64_t until = clock_nsec() + DRAIN_NSEC;
+	uint64_t until;
 
+	if (!server_leave_signals(s))
+		return; /* it ends by itself */
+	until = clock_nsec() + DRAIN_NSEC;
 	atomic_store(&s->handing_over, true);
 	if (transport_stop_within(s->transport, DRAIN_NSEC))
 		while (!pool_idle(s->pool) && clock_nsec() < until)
 			usleep(200);
-	keep_pending_signals(s->supervision);
+	server_keep_pending_signals(s);
 	atomic_store(&s->supervision->handover, true);
 	_exit(0);
 }
@@ -451,7 +391,7 @@ static int serve(struct server *s, bool resumed)
 		finish(s);
 	if (code)
 		return code;
-	s->have_signals = pthread_create(&s->signals, NULL, signal_thread, s) == 0;
+	server_begin_signals(s, told);
 	if (s->supervisor)
 		err = report_for_duty(s, resumed);
 	else

@@ -280,6 +280,8 @@ static void go_back(void *arg)
 		return;
 	log_error("%s: this program took over and cannot serve: back to the one before",
 		  s->options->mountpoint);
+	if (s->supervision)
+		supervision_give_back_signals(s->supervision);
 	handover_return(s, s->predecessor_state, s->predecessor);
 	log_release();
 }
@@ -366,7 +368,9 @@ static int supervise(struct server *s, bool resumed)
 		log_error("%s: no supervisor: %s", s->options->mountpoint, strerror(-err));
 		return EXIT_SYSTEM;
 	}
-	guardian_release(s->guardian); /* from here on a worker that dies is noticed by us */
+	/* from here on a worker that dies is noticed by us */
+	if (!guardian_release(s->guardian, s->guardian_turn))
+		_exit(EXIT_SYSTEM); /* the mount is the guardian's: nothing of it is undone */
 	s->guardian = 0;
 	return supervisor_run(s->supervisor, resumed);
 }

@@ -40,7 +40,8 @@ struct server {
 	/* Until a worker of this program serves: descriptors of the one before, and of what it
 	 * said; -1: there is none to go back to. */
 	int predecessor, predecessor_state;
-	pid_t guardian;	 /* until then; 0: none */
+	pid_t guardian; /* until then; 0: none */
+	atomic_int *guardian_turn;
 	int *device_fds; /* of the transport */
 	struct fs_shared *shared;
 	struct settings *settings;
@@ -54,8 +55,9 @@ struct server {
 	struct pool *pool;
 	struct fs *fs;
 	struct transport *transport;
-	pthread_t signals;
+	pthread_t signals; /* signals.c */
 	bool have_signals;
+	void (*told)(struct server *s, int sig);
 	atomic_bool ending, handing_over;
 	atomic_bool told_to_end;    /* by a signal: files may be open still */
 	struct refuser refuser;	    /* from then on */
@@ -74,6 +76,17 @@ void server_leave_mount(struct server *s);
 void server_unmount(struct server *s);
 /* The mount answers: what the world is told. */
 void server_ready(struct server *s);
+
+/*
+ * signals.c: TOLD is called for SIGTERM and SIGINT, and SIGUSR1; SIGHUP is seen to. On a thread,
+ * until one of the others is called.
+ */
+void server_begin_signals(struct server *s, void (*told)(struct server *s, int sig));
+void server_end_signals(struct server *s);
+/* For a hand-over, while all is still served. False: it ends, or was told to, or is about to be. */
+bool server_leave_signals(struct server *s);
+/* After that: those that came since are the successor's. */
+void server_keep_pending_signals(struct server *s);
 
 /* descriptors.c: those that are open now, but for what is recorded in s->shared, are for good. */
 int server_keep_descriptors(struct server *s);

@@ -207,19 +207,36 @@ static int do_remount(const struct ioctl_call *c)
 	return err;
 }
 
+/* With the lock held. One that kills whoever tries it is not tried for ever. */
+static int reload_locked(struct session *s, struct cachefs_reload *out, struct fs_switched *n)
+{
+	struct rules *rules;
+	int err;
+
+	if (!supervision_reload_begin(s->supervision)) {
+		snprintf(out->error, sizeof(out->error),
+			 "%d processes in a row died while they read them again: see the log for "
+			 "why, and try again in a minute",
+			 RELOAD_SUCCESSORS + 1);
+		return -EAGAIN;
+	}
+	err = options_load_rules(NULL, s->options, &rules, out->error, sizeof(out->error));
+	if (!err) {
+		out->rules = (uint32_t)rules_count(rules);
+		rules_renew(s, rules, n);
+	}
+	supervision_reload_end(s->supervision);
+	return err;
+}
+
 int control_reload(struct session *s, struct cachefs_reload *out)
 {
 	struct fs_switched n = {0};
-	struct rules *rules;
 	int err;
 
 	memset(out, 0, sizeof(*out));
 	pthread_mutex_lock(&s->options_lock);
-	err = options_load_rules(NULL, s->options, &rules, out->error, sizeof(out->error));
-	if (!err) {
-		out->rules = (uint32_t)rules_count(rules);
-		rules_renew(s, rules, &n);
-	}
+	err = reload_locked(s, out, &n);
 	pthread_mutex_unlock(&s->options_lock);
 	out->switched = n.switched;
 	out->pending = n.pending;

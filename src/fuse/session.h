@@ -78,7 +78,8 @@ void session_invalidate(struct session *s, uint64_t id, int64_t off, int64_t len
 /* The kernel forgets what NAME in directory PARENT is. The same threads. */
 void session_invalidate_entry(struct session *s, uint64_t parent, const char *name);
 
-/* control.c: reads the rules again. 0, or -EINVAL with a sentence in OUT, and nothing changed. */
+/* control.c: reads the rules again. 0, or -EINVAL (-EAGAIN: it has killed who tried) with a
+ * sentence in OUT, and nothing changed. */
 struct cachefs_reload;
 int control_reload(struct session *s, struct cachefs_reload *out);
 

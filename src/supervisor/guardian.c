@@ -10,8 +10,7 @@
 
 #include "base/util.h"
 
-/* From the exec to the release a program reads a page of text and maps memory. */
-#define RELEASE_NSEC UINT64_C(20000000000)
+#define NEVER_NSEC UINT64_C(3600000000000) /* asked again then */
 /* It dies at once, but closes its descriptors then; and NFS, for one, writes back at each close of
  * a file that is open for writing. Clients need not wait for that. */
 #define END_NSEC UINT64_C(200000000)
@@ -28,16 +27,26 @@ static bool wait_for_end(int pidfd, uint64_t nsec)
 	return false;
 }
 
-/* Its descriptors are closed when its pidfd says that it has ended: all is the guardian's alone. */
-static void guard(int supervisor, guardian_fn *take_over, void *arg)
+static bool take_turn(atomic_int *turn, enum guardian_turn mine)
 {
-	bool hung = !wait_for_end(supervisor, RELEASE_NSEC);
+	int waits = GUARDIAN_WAITS;
 
-	if (hung) {
-		syscall(SYS_pidfd_send_signal, supervisor, SIGKILL, NULL, 0);
-		while (!wait_for_end(supervisor, RELEASE_NSEC))
-			;
-	}
+	return atomic_compare_exchange_strong(turn, &waits, mine);
+}
+
+/*
+ * Its descriptors are closed when its pidfd says that it has ended: all is the guardian's alone.
+ * Whose turn it was does not matter then: a worker is started by who has killed this process first.
+ */
+static void guard(const struct guardian *g, guardian_fn *take_over, void *arg)
+{
+	bool ended = wait_for_end(g->supervisor, g->patience);
+	bool hung = !ended && take_turn(g->turn, GUARDIAN_ACTS);
+
+	if (hung)
+		syscall(SYS_pidfd_send_signal, g->supervisor, SIGKILL, NULL, 0);
+	while (!ended) /* or until it releases this process, as it is about to */
+		ended = wait_for_end(g->supervisor, NEVER_NSEC);
 	take_over(arg, hung);
 }
 
@@ -49,7 +58,7 @@ int guardian_start(struct guardian *g, guardian_fn *take_over, void *arg)
 	fflush(NULL);
 	g->pid = (pid_t)syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, NULL, NULL, 0);
 	if (g->pid == 0) {
-		guard(g->supervisor, take_over, arg);
+		guard(g, take_over, arg);
 		_exit(2);
 	}
 	if (g->pid < 0) {
@@ -61,10 +70,12 @@ int guardian_start(struct guardian *g, guardian_fn *take_over, void *arg)
 	return 0;
 }
 
-void guardian_end(struct guardian *g)
+bool guardian_end(struct guardian *g)
 {
-	guardian_release(g->pid);
+	bool released = guardian_release(g->pid, g->turn);
+
 	cleanup_fd(&g->supervisor);
+	return released;
 }
 
 /* It is ours alone, and killed. */
@@ -77,16 +88,20 @@ bool guardian_is_gone(void)
 	return ending == 0;
 }
 
-void guardian_release(pid_t pid)
+bool guardian_release(pid_t pid, atomic_int *turn)
 {
 	const struct timespec pause = {.tv_nsec = 100000};
 	uint64_t until = clock_nsec() + END_NSEC;
 
 	/* a number alone says nothing: it may have been reaped, or be our own where we were it */
 	if (pid <= 0 || waitpid(pid, NULL, WNOHANG) != 0)
-		return;
+		return true;
+	/* RELEASED: by a program that went back to us before it could kill it */
+	if (turn && !take_turn(turn, GUARDIAN_RELEASED) && atomic_load(turn) == GUARDIAN_ACTS)
+		return false;
 	kill(pid, SIGKILL);
 	ending = pid;
 	while (!guardian_is_gone() && clock_nsec() < until)
 		nanosleep(&pause, NULL);
+	return true;
 }

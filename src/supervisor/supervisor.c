@@ -2,9 +2,7 @@
 #include "supervisor/supervisor.h"
 
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/signalfd.h>
@@ -18,21 +16,9 @@
 #include "supervisor/supervisor_internal.h"
 
 #define TICK_MSEC 1000
-/* A worker that lives longer has served well: what went wrong before it counts no more. */
-#define GOOD_LIFE_NSEC UINT64_C(10000000000)
-/* What a failure counts, and how many are too many: five workers that end by their own fault within
- * seconds, or twenty that are killed before they serve. */
-#define POINTS_OWN_FAULT 4
-#define POINTS_KILLED_EARLY 1
-#define POINTS_MAX 20
 /* Lives of less than a second in a row that cost no pause, and what the others cost. */
-#define SHORT_LIFE_NSEC UINT64_C(1000000000)
 #define SHORT_LIVES_FREE 8
 #define SHORT_LIFE_PAUSE_MSEC 100
-/* Health is asked for every second at most, so a shorter limit would find everybody hung. */
-#define HANG_LEAST_NSEC UINT64_C(3000000000)
-/* To become ready takes at most this long, or the worker counts as hung. */
-#define START_NSEC UINT64_C(120000000000)
 
 int supervisor_create(const struct supervisor_config *config, struct supervisor **out)
 {
@@ -87,7 +73,7 @@ struct supervision *supervisor_memory(struct supervisor *s)
 
 /* ---- messages ---- */
 
-static void tell(struct supervisor *s, enum message_kind kind)
+void supervisor_tell(struct supervisor *s, enum message_kind kind)
 {
 	struct message m = {.kind = kind};
 
@@ -108,26 +94,17 @@ static void forget_messages(struct supervisor *s)
 static void became_ready(struct supervisor *s)
 {
 	s->ready = true;
+	s->ready_at = clock_nsec();
 	if (!s->told_ready)
 		s->config.ready(s->config.arg);
 	s->told_ready = true;
-}
-
-static void hear_health(struct supervisor *s, const struct health *h)
-{
-	uint64_t now = clock_nsec();
-
-	s->pong = now;
-	if (h->answered != s->answered || !h->waiting || !h->idle)
-		s->progress = now;
-	s->answered = h->answered;
 }
 
 static void begin_handing_over(struct supervisor *s)
 {
 	atomic_store(&s->memory->upgrade_error, 0);
 	s->handing_over = true;
-	tell(s, MESSAGE_HAND_OVER);
+	supervisor_tell(s, MESSAGE_HAND_OVER);
 }
 
 static void hear(struct supervisor *s)
@@ -138,7 +115,7 @@ static void hear(struct supervisor *s)
 		if (m.kind == MESSAGE_READY)
 			became_ready(s);
 		else if (m.kind == MESSAGE_PONG)
-			hear_health(s, &m.health);
+			health_heard(s, &m.health);
 		else if (m.kind == MESSAGE_UPGRADE)
 			begin_handing_over(s);
 	}
@@ -200,19 +177,13 @@ static void pause_before_next(struct supervisor *s)
 
 /* ---- a worker's life ---- */
 
-/*
- * clone(2) as it is, since fork(3) has no CLONE_FILES. No other thread exists, so nothing of the C
- * library is in the midst of anything.
- */
 static pid_t start_worker(struct supervisor *s, bool resumed)
 {
-	pid_t pid;
+	pid_t pid = worker_clone();
 
-	fflush(NULL);
-	pid = (pid_t)syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, NULL, NULL, 0);
 	if (pid == 0)
 		exit(s->config.work(s->config.arg, resumed));
-	return pid < 0 ? -errno : pid;
+	return pid;
 }
 
 static void life_begins(struct supervisor *s, pid_t pid)
@@ -225,42 +196,18 @@ static void life_begins(struct supervisor *s, pid_t pid)
 	s->worker = pid;
 }
 
-static bool is_late(struct supervisor *s, uint64_t now, uint64_t limit)
-{
-	if (!s->ready)
-		return now - s->started > MAX(limit, START_NSEC);
-	return now - s->pong > limit + limit / 2 || now - s->progress > limit;
-}
-
-/* Whoever ends by itself, or hands over, answers no questions any more, and may flush for long. */
-static void look_for_hang(struct supervisor *s, pid_t pid, uint64_t now)
-{
-	uint64_t limit = (uint64_t)(s->config.hang_timeout * 1e9);
-	struct tasks t;
-
-	if (!limit || s->hung || s->handing_over || atomic_load(&s->memory->ending))
-		return;
-	limit = MAX(limit, HANG_LEAST_NSEC);
-	if (s->ready && now - s->asked >= MAX(limit / 4, UINT64_C(1000000000))) {
-		s->asked = now;
-		tell(s, MESSAGE_PING);
-	}
-	if (!is_late(s, now, limit) || tasks_look(pid, s->memory, &t) || t.waiting_for_storage ||
-	    t.traced)
-		return;
-	s->hung = true;
-	kill(pid, SIGKILL);
-}
-
 /* Who slept itself (suspended, stopped) knows nothing of what the worker did meanwhile. */
 static void tick(struct supervisor *s, pid_t pid)
 {
 	uint64_t now = clock_nsec();
 
-	if (now - s->ticked > UINT64_C(5000000000))
+	if (now - s->ticked > UINT64_C(5000000000)) {
 		s->pong = s->progress = now;
+		if (!s->ready)
+			s->started = now;
+	}
 	s->ticked = now;
-	look_for_hang(s, pid, now);
+	health_look(s, pid, now);
 	for (unsigned i = 0; i < s->nlate;) {
 		if (waitpid(s->late[i], NULL, WNOHANG) == 0)
 			i++;
@@ -321,21 +268,6 @@ static void write_obituary(struct supervisor *s, pid_t pid, int status)
 			      .died = clock_nsec()};
 }
 
-static void count_failure(struct supervisor *s, int status)
-{
-	bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && !s->hung;
-	/* of one that hung, until it did */
-	uint64_t life = (s->hung ? MIN(s->pong, s->progress) : clock_nsec()) - s->started;
-
-	if (s->ready && life > GOOD_LIFE_NSEC)
-		s->points = 0;
-	if (!killed && (s->hung || life <= GOOD_LIFE_NSEC))
-		s->points += POINTS_OWN_FAULT;
-	else if (!s->ready)
-		s->points += POINTS_KILLED_EARLY;
-	s->short_lives = life < SHORT_LIFE_NSEC ? s->short_lives + 1 : 0;
-}
-
 static enum outcome judge(struct supervisor *s, int status, bool resumed)
 {
 	struct supervision *m = s->memory;
@@ -346,7 +278,7 @@ static enum outcome judge(struct supervisor *s, int status, bool resumed)
 		return OUTCOME_ENDED;
 	if (!s->ready && !resumed)
 		return OUTCOME_ENDED; /* it never served: there is nothing to keep */
-	count_failure(s, status);
+	health_count_failure(s, status, clock_nsec());
 	return s->points >= POINTS_MAX ? OUTCOME_FAILED : OUTCOME_DIED;
 }
 
@@ -401,11 +333,19 @@ static void clear_for_next(struct supervisor *s)
 	atomic_store(&m->ending, false);
 	atomic_store(&m->handover, false);
 	atomic_store(&m->swept, false);
+	atomic_store(&m->reloading, false);
 	s->worker = 0;
 	/* slots of threads that are still in a notification stay taken: they give them back when
 	 * they die, by dying: see tasks_look() */
 	for (int i = 0; !s->nlate && i < SUPERVISION_NOTIFYING; i++)
 		atomic_store(&m->notifying[i], 0);
+}
+
+/* Of a program that took over: it cannot serve. Returns where there is no other one. */
+static void go_back(struct supervisor *s)
+{
+	if (!s->told_ready)
+		s->config.go_back(s->config.arg);
 }
 
 /*
@@ -420,6 +360,7 @@ static pid_t start_anyhow(struct supervisor *s, bool resumed)
 	       !atomic_load(&s->memory->told_to_end)) {
 		log_warn("%s: no process to serve: %s", s->config.name, strerror(-pid));
 		log_release();
+		go_back(s);
 		pause_for(s, 1000);
 	}
 	return pid;
@@ -449,10 +390,7 @@ int supervisor_run(struct supervisor *s, bool resumed)
 		if (outcome != OUTCOME_HANDOVER)
 			write_obituary(s, pid, status);
 		clear_for_next(s);
-		if (!s->told_ready) { /* a program that took over, and cannot serve */
-			supervision_give_back_signals(s->memory);
-			s->config.go_back(s->config.arg);
-		}
+		go_back(s);
 		if (outcome == OUTCOME_FAILED)
 			return fail(s);
 		if (outcome == OUTCOME_HANDOVER)

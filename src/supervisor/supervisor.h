@@ -61,7 +61,9 @@ struct supervision {
 	/* Who was asked for a reload (SIGHUP) counts it before, the worker that has done all of
 	 * them says so: what is left when it ends is its successor's. */
 	atomic_uint reloads_asked, reloads_done;
-	atomic_ullong resent_sum; /* worker: requests that came again, since the mount */
+	atomic_bool reloading;	   /* worker: now */
+	atomic_uint reload_deaths; /* of workers in a row that were at it */
+	atomic_ullong resent_sum;  /* worker: requests that came again, since the mount */
 	atomic_bool swept; /* worker: it closes no descriptor any more that it did not open */
 	atomic_uint late;  /* dead workers of which threads are left in a notification */
 	/* Worker: ids of threads that are in a notification; 0: free */
@@ -82,8 +84,8 @@ struct supervisor_config {
 	int (*work)(void *arg, bool resumed);
 	/* The first worker (of this program) is ready. */
 	void (*ready)(void *arg);
-	/* A worker has died before that. Becomes the program before this one, where there is one
-	 * and the mount is served already; else returns. */
+	/* A worker has died before that, or there is no process for one. Becomes the program
+	 * before this one, where there is one and the mount is served already; else returns. */
 	void (*go_back)(void *arg);
 	/* Answers all requests with EIO until the mount is gone (true) or SIGNAL_FD is readable. */
 	bool (*refuse)(void *arg, int signal_fd);
@@ -136,6 +138,14 @@ int worker_ask_upgrade(struct supervisor *s);
  * Returns at once where none is in any.
  */
 bool tasks_wait_for_storage(void);
+
+/*
+ * Around a reload, by one thread at a time. False: the worker that was asked and RELOAD_SUCCESSORS
+ * after it have died in one; it is not tried again until a worker has served well. M may be NULL.
+ */
+#define RELOAD_SUCCESSORS 3
+bool supervision_reload_begin(struct supervision *m);
+void supervision_reload_end(struct supervision *m);
 
 /* Around a notification to the kernel: a slot of notifying[], or -1. Any thread. */
 int supervision_notify_begin(struct supervision *m);

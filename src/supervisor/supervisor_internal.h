@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What supervisor.c, worker.c and tasks.c share. */
+/* What supervisor.c, health.c, worker.c and tasks.c share. */
 #ifndef CACHEFS_SUPERVISOR_INTERNAL_H
 #define CACHEFS_SUPERVISOR_INTERNAL_H
 
@@ -8,6 +8,7 @@
 #include "supervisor/supervisor.h"
 
 #define LATE_MAX 64
+#define POINTS_MAX 20 /* no more workers are started */
 
 enum message_kind {
 	MESSAGE_READY,	   /* worker: it serves */
@@ -40,10 +41,10 @@ struct supervisor {
 	/* of the worker that there is; times of CLOCK_MONOTONIC, nanoseconds */
 	pid_t worker; /* 0: there is none */
 	bool ready, hung, handing_over;
-	uint64_t started, asked, pong, progress, answered, ticked;
+	uint64_t started, ready_at, asked, pong, progress, answered, ticked;
 	/* of all of them */
 	bool told_ready;
-	unsigned points;
+	unsigned points;      /* of failures, since one served well */
 	unsigned short_lives; /* in a row */
 	/* Dead ones of which threads are left in notifications. */
 	pid_t late[LATE_MAX];
@@ -54,6 +55,19 @@ struct supervisor {
 	bool resumed, running;
 	pthread_t thread;
 };
+
+/* A worker that does not read is found by what it does not answer. */
+void supervisor_tell(struct supervisor *s, enum message_kind kind);
+
+/* health.c: it answered. */
+void health_heard(struct supervisor *s, const struct health *h);
+/* Every second or so: kills it where it hangs; forgets failures where it serves well. */
+void health_look(struct supervisor *s, pid_t pid, uint64_t now);
+/* It has died; STATUS as of waitpid(2). */
+void health_count_failure(struct supervisor *s, int status, uint64_t now);
+
+/* Supervisor: a worker's process; 0 in that one, or a negative errno. */
+pid_t worker_clone(void);
 
 /* The threads of process PID. 0, or a negative errno: not all of them could be looked at. */
 struct tasks {

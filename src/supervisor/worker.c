@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The worker's side of its supervision. */
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -10,6 +12,19 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "supervisor/supervisor_internal.h"
+
+/*
+ * clone(2) as it is, since fork(3) has no CLONE_FILES. No other thread exists, so nothing of the C
+ * library is in the midst of anything.
+ */
+pid_t worker_clone(void)
+{
+	pid_t pid;
+
+	fflush(NULL);
+	pid = (pid_t)syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, NULL, NULL, 0);
+	return pid < 0 ? -errno : pid;
+}
 
 void worker_begin(struct supervisor *s)
 {
@@ -115,6 +130,24 @@ void worker_end(struct supervisor *s)
 int worker_ask_upgrade(struct supervisor *s)
 {
 	return say(s, &(struct message){.kind = MESSAGE_UPGRADE});
+}
+
+bool supervision_reload_begin(struct supervision *m)
+{
+	if (!m)
+		return true;
+	if (atomic_load(&m->reload_deaths) > RELOAD_SUCCESSORS)
+		return false;
+	atomic_store(&m->reloading, true);
+	return true;
+}
+
+void supervision_reload_end(struct supervision *m)
+{
+	if (!m)
+		return;
+	atomic_store(&m->reload_deaths, 0);
+	atomic_store(&m->reloading, false);
 }
 
 int supervision_notify_begin(struct supervision *m)

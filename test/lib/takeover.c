@@ -10,7 +10,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +22,9 @@
 #include "handover.h"
 #include "server.h"
 #include "server_internal.h"
+#include "supervisor/guardian.h"
 #include "supervisor/supervisor.h"
+#include "supervisor/supervisor_internal.h"
 #include "transport/transport.h"
 
 struct settings;
@@ -143,6 +147,25 @@ int __wrap_server_keep_descriptors(struct server *s)
 	return fails_at("descriptors") ? -EMFILE : __real_server_keep_descriptors(s);
 }
 
+bool __real_guardian_release(pid_t pid, atomic_int *turn);
+bool __wrap_guardian_release(pid_t pid, atomic_int *turn);
+
+/* The guardian has lost its patience in this moment, and not killed us yet. */
+bool __wrap_guardian_release(pid_t pid, atomic_int *turn)
+{
+	if (fails_at("late"))
+		atomic_store(turn, GUARDIAN_ACTS);
+	return __real_guardian_release(pid, turn);
+}
+
+pid_t __real_worker_clone(void);
+pid_t __wrap_worker_clone(void);
+
+pid_t __wrap_worker_clone(void)
+{
+	return fails_at("process") ? -EAGAIN : __real_worker_clone();
+}
+
 /* ---- in its worker, before it is ready ---- */
 
 static void wait_for_signal(int sig)
@@ -164,6 +187,8 @@ int __wrap_server_serve(struct server *s, bool resumed)
 		return EXIT_SYSTEM;
 	if (fails_at("worker-dies"))
 		raise(SIGKILL);
+	while (fails_at("worker-hangs"))
+		pause();
 	/* the supervisor has taken the signal, and told this worker, which dies of something else
 	 */
 	if (fails_at("worker-term")) {
@@ -209,7 +234,53 @@ bool __wrap_transport_stop_within(struct transport *t, uint64_t nsec)
 		kill(getppid(), SIGTERM);
 	if (is_place("drained-hup"))
 		kill(getppid(), SIGHUP);
+	if (is_place("drained-self-term"))
+		kill(getpid(), SIGTERM);
 	if (is_place("drained-self-hup"))
 		kill(getpid(), SIGHUP);
 	return stopped;
+}
+
+static atomic_bool woken;
+
+int __real_pthread_kill(pthread_t thread, int sig);
+int __wrap_pthread_kill(pthread_t thread, int sig);
+
+int __wrap_pthread_kill(pthread_t thread, int sig)
+{
+	if (sig == SIGUSR1)
+		atomic_store(&woken, true);
+	return __real_pthread_kill(thread, sig);
+}
+
+int __real_sigwaitinfo(const sigset_t *set, siginfo_t *info);
+int __wrap_sigwaitinfo(const sigset_t *set, siginfo_t *info);
+
+/* Not pending any more, and nobody has seen to it yet when the hand-over begins. */
+int __wrap_sigwaitinfo(const sigset_t *set, siginfo_t *info)
+{
+	int sig = __real_sigwaitinfo(set, info);
+
+	if ((sig == SIGTERM && is_place("taken-term")) ||
+	    (sig == SIGHUP && is_place("taken-hup"))) {
+		mark("taken", false);
+		for (int i = 0; i < 20000 && !atomic_load(&woken); i++)
+			usleep(1000);
+	}
+	return sig;
+}
+
+/* ---- in any worker ---- */
+
+int __real_options_load_rules(const struct options *base, struct options *o, struct rules **out,
+			      char *error, size_t size);
+int __wrap_options_load_rules(const struct options *base, struct options *o, struct rules **out,
+			      char *error, size_t size);
+
+int __wrap_options_load_rules(const struct options *base, struct options *o, struct rules **out,
+			      char *error, size_t size)
+{
+	if (is_place("dies-reloading"))
+		abort(); /* also where all signals are blocked */
+	return __real_options_load_rules(base, o, out, error, size);
 }

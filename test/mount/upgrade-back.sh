@@ -13,8 +13,8 @@ need_tools ioclient takeover
 CTL=$top_builddir/cachefsctl
 
 # At which place, and in which process: one that can go back by itself, or that is gone and can not.
-RETURNS="receive version settings supervisor descriptors worker-exits worker-dies thread"
-DEATHS="exit crash hang"
+RETURNS="receive version settings supervisor descriptors process worker-exits worker-dies worker-hangs thread"
+DEATHS="exit crash late hang"
 COULD_NOT="the installed one took over and could not serve: see the log"
 ENDED="the installed one ended or hung when it took over: see the log"
 
@@ -90,7 +90,7 @@ for place in $RETURNS; do
 	comes_back "$place" "$COULD_NOT"
 done
 is "$(supervisor)" -eq "$daemon" "the supervisor is the process that it was"
-is "$(grep -c 'this program took over and cannot serve: back to the one before' "$WORK/mnt.log")" -eq 5 "the log says so"
+is "$(grep -c 'this program took over and cannot serve: back to the one before' "$WORK/mnt.log")" -eq 7 "the log says so"
 is "$(grep -c 'an upgrade failed: ' "$WORK/mnt.log")" -eq 3 "and what could not be received"
 
 # ---- its worker has answered requests when it dies: what it opened stays open ----
@@ -119,7 +119,7 @@ for place in $DEATHS; do
 	sed -i '$d' "$WORK/daemons"
 	echo "$(supervisor) $MNT" >>"$WORK/daemons"
 done
-is "$(grep -c 'the program that took over ended at once: the one before goes on' "$WORK/mnt.log")" -eq 2 "the log says so"
+is "$(grep -c 'the program that took over ended at once: the one before goes on' "$WORK/mnt.log")" -eq 3 "the log says so"
 is "$(grep -c 'the program that took over hung and was ended: the one before goes on' "$WORK/mnt.log")" -eq 1 "and that"
 touch "$WORK/stop"
 succeeds "the client has seen no error" wait "$writer"
