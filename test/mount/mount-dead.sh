@@ -27,7 +27,7 @@ CTL=$top_builddir/cachefsctl
 USER_ID=65534
 AS_USER=(setpriv --reuid $USER_ID --regid $USER_ID --clear-groups)
 
-# mountpoint, and source as the mount shows it: how many are there
+# mounted MNT: how many mounts are there, one over the other.
 mounted() { awk -v m="$1" '$5 == m' /proc/self/mountinfo | wc -l; }
 is_dead() { ls "$1" 2>&1 | grep -q 'not connected'; }
 
@@ -182,15 +182,15 @@ check_user() {
 	chown $USER_ID "$MNT" "$USER_SRC"
 	echo "$MNT" >>"$WORK/mounts"
 	user_mount
-	succeeds "a user's mount: umount by the user" "${AS_USER[@]}" timeout 60 umount "$MNT"
+	succeeds "a user's mount: umount by the user" "${AS_USER[@]}" timeout 60 "$USER_UMOUNT" "$MNT"
 	succeeds "a user's mount: the daemon has ended then" no_processes
 	is "$(dirty "$USER_SRC/f")" -eq 0 "a user's mount: everything is flushed"
 	user_mount
 	user_die
-	unmounts "a user's dead mount, by the user" "$USER_SRC/f" "${AS_USER[@]}" umount "$MNT"
+	unmounts "a user's dead mount, by the user" "$USER_SRC/f" "${AS_USER[@]}" "$USER_UMOUNT" "$MNT"
 	user_mount
 	user_die
-	run "${AS_USER[@]}" "$CTL" status "$MNT"
+	run "${AS_USER[@]}" "$WORK/cachefsctl" status "$MNT"
 	says 2 "$MNT: $UNSERVED" "a user's dead mount: named"
 	run "${AS_USER[@]}" "$PROGRAM" "$USER_SRC" "$MNT"
 	says 32 "$MNT: $UNSERVED" "a user's dead mount: not mounted again"
@@ -311,7 +311,10 @@ install_helpers() {
 	mount -t tmpfs none /run/mount && touch /run/mount/utab
 	# everybody may use this /dev/fuse, whatever the machine's own says
 	mknod -m 666 "$WORK/fuse" c 10 229 && mount --bind "$WORK/fuse" /dev/fuse
-	install -m 755 "$MOUNT_CACHEFS" "$TOOLS/killed" "$WORK"
+	# where users can get at them, too
+	install -m 755 "$MOUNT_CACHEFS" "$CTL" "$TOOLS/killed" "$WORK"
+	USER_UMOUNT=umount
+	[ -u "$(command -v umount)" ] || USER_UMOUNT=/sbin/umount.fuse.cachefs
 	PROGRAM=$WORK/mount.cachefs
 }
 
