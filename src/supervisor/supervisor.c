@@ -77,7 +77,6 @@ void supervisor_tell(struct supervisor *s, enum message_kind kind)
 {
 	struct message m = {.kind = kind};
 
-	/* a worker that does not read is found by what it does not answer */
 	send(s->control[0], &m, sizeof(m), MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
