@@ -99,7 +99,7 @@ static void begin_queue(struct worker *w, struct target *t, uint16_t opcode)
 {
 	struct iocb *list[DEPTH];
 
-	for (unsigned i = 0; i < DEPTH; i++) {
+	for (unsigned i = 0; i < w->load->depth; i++) {
 		w->cbs[i] = (struct iocb){
 		    .aio_data = i,
 		    .aio_lio_opcode = opcode,
@@ -109,7 +109,7 @@ static void begin_queue(struct worker *w, struct target *t, uint16_t opcode)
 		};
 		list[i] = &w->cbs[i];
 	}
-	submit(w, t, list, DEPTH);
+	submit(w, t, list, w->load->depth);
 }
 
 static void begin_writes(struct worker *w, struct target *t)
@@ -135,8 +135,11 @@ static void end_queue(struct worker *w, struct target *t)
 {
 	struct iocb *list[DEPTH];
 
-	w->all += (uint64_t)reap(w, t, DEPTH, list);
+	w->all += (uint64_t)reap(w, t, w->load->depth, list);
 }
+
+#define WRITES(n) false, n, step_queue, begin_writes, end_queue
+#define READS(n) false, n, step_queue, begin_reads, end_queue
 
 const struct load pairs_loads[] = {
     {"write-1", 1, O_RDWR, .step = step_write},
@@ -145,9 +148,11 @@ const struct load pairs_loads[] = {
     {"read-1", 1, O_RDONLY, .step = step_read},
     {"read-4", 4, O_RDONLY, .step = step_read},
     {"direct-write-1", 1, O_RDWR | O_DIRECT, .step = step_write},
-    {"direct-write-32", 1, O_RDWR | O_DIRECT, false, step_queue, begin_writes, end_queue},
+    {"direct-write-32", 1, O_RDWR | O_DIRECT, WRITES(32)},
+    {"direct-write-128", 1, O_RDWR | O_DIRECT, WRITES(128)},
     {"direct-read-1", 1, O_RDONLY | O_DIRECT, .step = step_read},
-    {"direct-read-32", 1, O_RDONLY | O_DIRECT, false, step_queue, begin_reads, end_queue},
+    {"direct-read-32", 1, O_RDONLY | O_DIRECT, READS(32)},
+    {"direct-read-128", 1, O_RDONLY | O_DIRECT, READS(128)},
     {"names", 1, O_RDONLY, .step = step_names},
     {.name = NULL},
 };

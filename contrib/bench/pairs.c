@@ -331,7 +331,7 @@ static void start_workers(void)
 		if (!w->buf)
 			pairs_fail("memory");
 		memset(w->buf, (int)i + 1, (size_t)DEPTH * BLOCK);
-		if (w->load->begin && syscall(SYS_io_setup, DEPTH, &w->aio) < 0)
+		if (w->load->depth && syscall(SYS_io_setup, DEPTH, &w->aio) < 0)
 			pairs_fail("io_setup");
 		errno = pthread_create(&w->thread, NULL, worker_main, w);
 		if (errno)
@@ -345,7 +345,7 @@ static void stop_workers(void)
 	pthread_barrier_wait(&barrier);
 	for (unsigned i = 0; i < opt.load->threads; i++) {
 		pthread_join(workers[i].thread, NULL);
-		if (opt.load->begin)
+		if (opt.load->depth)
 			syscall(SYS_io_destroy, workers[i].aio);
 		free(workers[i].buf);
 	}

@@ -11,7 +11,7 @@
 
 #define BLOCK 4096
 #define THREADS 4
-#define DEPTH 32
+#define DEPTH 128 /* at most */
 
 /* A directory with its file, PAIRS_FILE. */
 #define PAIRS_FILE "pairs.img"
@@ -28,7 +28,7 @@ struct worker {
 	const struct load *load;
 	uint64_t random, name; /* of the next offset, and name */
 	char *buf;	       /* DEPTH blocks */
-	aio_context_t aio;     /* where there is a begin() */
+	aio_context_t aio;     /* where there is a depth */
 	struct iocb cbs[DEPTH];
 	uint64_t all; /* operations of this slice */
 	double rate;  /* operations a second in the part of it that counts */
@@ -38,8 +38,9 @@ struct worker {
 struct load {
 	const char *name;
 	unsigned threads;
-	int flags; /* of the open */
-	bool sync; /* fdatasync(2) after each write */
+	int flags;	/* of the open */
+	bool sync;	/* fdatasync(2) after each write */
+	unsigned depth; /* of asynchronous I/O; 0: none */
 	/* One or more operations; returns how many. */
 	unsigned (*step)(struct worker *w, struct target *t);
 	/* Around a slice; NULL: nothing to do. end() counts in `all` what it waited for. */

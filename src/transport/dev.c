@@ -24,6 +24,8 @@
 #define PAGE 4096
 #define HUGE_PAGE (UINT64_C(2) << 20)
 #define SPARE_MAX 64 /* requests kept for the next ones, per transport */
+/* Requests in resident memory, but for those that loops read into: they are never given back. */
+#define RESIDENT_MAX 64
 
 struct dev_request {
 	struct request req;
@@ -31,7 +33,8 @@ struct dev_request {
 	struct transport *transport;
 	struct dev_queue *queue; /* that it was read from */
 	uint8_t *mem;
-	bool first; /* MEM is a part of transport.first */
+	bool resident; /* all of MEM is there, and locked as far as that is allowed */
+	bool first;    /* MEM is a part of transport.first */
 };
 
 struct dev_queue {
@@ -46,10 +49,11 @@ struct transport {
 	struct transport_config config;
 	struct loop_group *group;
 	size_t mem_size;
-	pthread_mutex_t lock; /* spare, nspare */
-	struct dev_request *spare;
-	unsigned nspare;
-	uint8_t *first; /* NULL: none. first_buffers_create() */
+	pthread_mutex_t lock; /* spares and their numbers */
+	struct dev_request *plain, *resident;
+	unsigned nplain;    /* spare ones */
+	unsigned nresident; /* all that there are */
+	uint8_t *first;	    /* NULL: none. first_buffers_create() */
 	size_t first_size;
 	struct dev_queue queues[];
 };
@@ -83,10 +87,14 @@ static void dev_release(struct request *req)
 
 	atomic_fetch_add_explicit(&r->queue->answered, 1, memory_order_relaxed);
 	pthread_mutex_lock(&t->lock);
-	if (t->nspare < SPARE_MAX || r->first) {
-		r->next = t->spare;
-		t->spare = r;
-		t->nspare++;
+	if (r->resident) {
+		r->next = t->resident;
+		t->resident = r;
+		r = NULL;
+	} else if (t->nplain < SPARE_MAX) {
+		r->next = t->plain;
+		t->plain = r;
+		t->nplain++;
 		r = NULL;
 	}
 	pthread_mutex_unlock(&t->lock);
@@ -108,7 +116,7 @@ static bool lock_memory(void *mem, size_t size)
  * One page for header and arguments, so placed that a WRITE's data begins on the second page, where
  * direct I/O can take it from.
  */
-static struct dev_request *request_in(struct transport *t, uint8_t *mem, bool first)
+static struct dev_request *request_in(struct transport *t, uint8_t *mem, bool resident)
 {
 	struct dev_request *r = calloc(1, sizeof(*r));
 
@@ -116,7 +124,7 @@ static struct dev_request *request_in(struct transport *t, uint8_t *mem, bool fi
 		return NULL;
 	r->transport = t;
 	r->mem = mem;
-	r->first = first;
+	r->resident = resident;
 	r->req.ops = &dev_ops;
 	r->req.session = t->config.session;
 	r->req.payload = r->mem + PAGE;
@@ -124,18 +132,18 @@ static struct dev_request *request_in(struct transport *t, uint8_t *mem, bool fi
 	return r;
 }
 
-static struct dev_request *request_new(struct transport *t)
+static struct dev_request *request_new(struct transport *t, bool resident)
 {
-	int flags = t->config.resident ? MAP_POPULATE : MAP_NORESERVE;
+	int flags = resident ? MAP_POPULATE : MAP_NORESERVE;
 	uint8_t *mem = mmap(NULL, t->mem_size, PROT_READ | PROT_WRITE,
 			    MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
 	struct dev_request *r;
 
 	if (mem == MAP_FAILED)
 		return NULL;
-	if (t->config.resident)
+	if (resident)
 		lock_memory(mem, t->mem_size);
-	r = request_in(t, mem, false);
+	r = request_in(t, mem, resident);
 	if (!r)
 		munmap(mem, t->mem_size);
 	return r;
@@ -176,31 +184,83 @@ static void first_buffers_create(struct transport *t)
 			return;
 		if (!locked)
 			mlock(r->mem, t->mem_size);
-		r->next = t->spare;
-		t->spare = r;
-		t->nspare++;
+		r->first = true;
+		r->next = t->resident;
+		t->resident = r;
+		t->nresident++;
 	}
 }
 
-static struct dev_request *request_get(struct transport *t)
+static struct dev_request *plain_get(struct transport *t)
 {
 	struct dev_request *r;
 
 	pthread_mutex_lock(&t->lock);
-	r = t->spare;
+	r = t->plain;
 	if (r) {
-		t->spare = r->next;
-		t->nspare--;
+		t->plain = r->next;
+		t->nplain--;
 	}
 	pthread_mutex_unlock(&t->lock);
-	return r ? r : request_new(t);
+	return r ? r : request_new(t, false);
+}
+
+/* NULL: there are enough of them, or there is no memory. */
+static struct dev_request *resident_get(struct transport *t)
+{
+	struct dev_request *r;
+	bool another;
+
+	pthread_mutex_lock(&t->lock);
+	r = t->resident;
+	if (r)
+		t->resident = r->next;
+	another = !r && t->nresident < t->config.loops + RESIDENT_MAX;
+	t->nresident += another;
+	pthread_mutex_unlock(&t->lock);
+	if (!another)
+		return r;
+	r = request_new(t, true);
+	if (!r) {
+		pthread_mutex_lock(&t->lock);
+		t->nresident--;
+		pthread_mutex_unlock(&t->lock);
+	}
+	return r;
+}
+
+/*
+ * The request of N bytes that was read into R, which is Q's. Resident memory is there to be read
+ * into. There are hundreds of requests under way at a time, and to give each its MiB takes longer
+ * than to serve it. So what has no data with it goes on in memory of the other kind; what has some
+ * stays where the data is, as long as there is another to be read into.
+ */
+static struct dev_request *request_received(struct dev_queue *q, struct dev_request *r, size_t n)
+{
+	struct dev_request *plain;
+
+	q->current = r->resident && n >= PAGE ? resident_get(q->transport) : NULL;
+	if (!r->resident || q->current)
+		return r;
+	plain = plain_get(q->transport);
+	if (!plain)
+		return r;
+	memcpy(plain->req.in, r->req.in, n);
+	q->current = r;
+	return plain;
+}
+
+static struct dev_request *request_get(struct transport *t)
+{
+	return t->config.resident ? resident_get(t) : plain_get(t);
 }
 
 static int dev_receive(struct loop *l, void *arg, bool wait)
 {
 	struct dev_queue *q = arg;
 	int fd = wait ? q->blocking_fd : q->polled_fd;
-	struct dev_request *r = q->current ? q->current : request_get(q->transport);
+	struct transport *t = q->transport;
+	struct dev_request *r = q->current ? q->current : request_get(t);
 	ssize_t n;
 
 	if (!r) {
@@ -208,11 +268,11 @@ static int dev_receive(struct loop *l, void *arg, bool wait)
 		return -EAGAIN;
 	}
 	q->current = r;
-	n = read(fd, r->req.in, session_buffer_size(q->transport->config.session));
+	n = read(fd, r->req.in, session_buffer_size(t->config.session));
 	if (n < 0) /* ENOENT: the request was interrupted while it was read */
 		return errno == ENOENT ? -EINTR : -errno;
-	q->current = NULL;
 	atomic_fetch_add_explicit(&q->received, 1, memory_order_relaxed);
+	r = request_received(q, r, (size_t)n);
 	r->queue = q;
 	r->req.len = (size_t)n;
 	r->req.loop = l;
@@ -340,8 +400,12 @@ void transport_free(struct transport *t)
 	loop_group_free(t->group);
 	for (unsigned i = 0; i < t->config.loops; i++)
 		request_free(t->queues[i].current);
-	while ((r = t->spare)) {
-		t->spare = r->next;
+	while ((r = t->plain)) {
+		t->plain = r->next;
+		request_free(r);
+	}
+	while ((r = t->resident)) {
+		t->resident = r->next;
 		request_free(r);
 	}
 	if (t->first)

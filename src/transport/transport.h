@@ -15,9 +15,9 @@ struct transport_config {
 	const int *fds; /* by transport_dev_open(), and closed by who called that */
 	bool ring;	/* loops have an io_uring for file I/O */
 	/*
-	 * Memory that the kernel copies requests to and from is always there: were it not, a
-	 * request whose server is killed in the midst of that would end with EIO instead of coming
-	 * again.
+	 * Memory that the kernel copies requests to is always there: were it not, a request whose
+	 * server is killed in the midst of that would end with EIO instead of coming again. (What
+	 * an answer is copied from has just been written.)
 	 */
 	bool resident;
 };
