@@ -62,9 +62,9 @@
 	  "auto", "how the daemon does file I/O")                                                  \
 	X(THREADS, "threads", AS_COUNT(threads, 0, 1024), FIXED, "N", "number of processors",      \
 	  "threads that serve requests, at most 1024")                                             \
-	X(RECOVER, "recover", AS_SWITCH(recover), FIXED, "on|off", "on",                            \
+	X(RECOVER, "recover", AS_SWITCH(recover), FIXED, "on|off", "on",                           \
 	  "the mount survives the death of the process that serves it")                            \
-	X(HANG_TIMEOUT, "hang-timeout", AS_SECONDS(hang_timeout), FIXED, "SECONDS", "60",           \
+	X(HANG_TIMEOUT, "hang-timeout", AS_SECONDS(hang_timeout), FIXED, "SECONDS", "60",          \
 	  "recover: a process that makes no progress for so long is replaced; 0: never")           \
 	X(ATTR_TIMEOUT, "attr-timeout", AS_SECONDS(attr_timeout), FIXED, "SECONDS", "1",           \
 	  "how long the kernel may trust attributes")                                              \

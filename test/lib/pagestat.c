@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * pagestat [-b] [-r OFFSET:LENGTH] FILE...: what the page cache holds of each file, or of a range of
- * it (bytes).
+ * pagestat [-b] [-r OFFSET:LENGTH] FILE...: what the page cache holds of each file, or of a range
+ * of it (bytes).
  *
  * Prints one line a file, "cached=N dirty=N writeback=N evicted=N", in pages, or in bytes
  * with -b; with several files the name follows. cachestat(2) needs Linux 6.5. On a FUSE file

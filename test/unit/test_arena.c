@@ -257,7 +257,7 @@ Test(arena, holes_are_not_looked_at)
 
 Test(arena, next)
 {
-	static const uint32_t in[] = { 1, 2, 63, 64, 65, 1023, 1024, 3071 };
+	static const uint32_t in[] = {1, 2, 63, 64, 65, 1023, 1024, 3071};
 	struct arena *a = make(4 * ARENA_CHUNK);
 	uint32_t i = 0;
 
@@ -338,8 +338,8 @@ static void *churn(void *arg)
 {
 	uint64_t self = (uintptr_t)arg;
 	unsigned seed = (unsigned)self;
-	uint32_t held[HELD] = { 0 };
-	uint64_t marks[HELD] = { 0 };
+	uint32_t held[HELD] = {0};
+	uint64_t marks[HELD] = {0};
 
 	for (uint64_t i = 1; i <= ROUNDS; i++) {
 		unsigned slot = (unsigned)rand_r(&seed) % HELD;
@@ -358,7 +358,7 @@ static void *churn(void *arg)
 		if (!held[slot] || !zeroed(m, RECORD) ||
 		    !zeroed(arena_private(shared, held[slot]), PRIVATE))
 			atomic_fetch_add(&wrong, 1);
-		*m = (struct mark){ self, i };
+		*m = (struct mark){self, i};
 		memcpy(arena_private(shared, held[slot]), m, sizeof(*m));
 		marks[slot] = i;
 	}

@@ -10,7 +10,7 @@ TestSuite(dispatch, .init = begin, .fini = end, .timeout = 300);
 
 Test(dispatch, opcodes_that_are_not_served)
 {
-	static const uint32_t large[] = { 4096, 65536, INT32_MAX, UINT32_MAX };
+	static const uint32_t large[] = {4096, 65536, INT32_MAX, UINT32_MAX};
 
 	for (uint32_t op = 0; op < 300 + ARRAY_SIZE(large); op++) {
 		uint32_t opcode = op < 300 ? op : large[op - 300];
@@ -56,8 +56,8 @@ Test(dispatch, names_that_are_none)
 	static const struct {
 		const char *name;
 		size_t len;
-	} bad[] = { { "", 1 }, { ".", 2 }, { "..", 3 }, { "a/b", 4 }, { "/", 2 }, { "abc", 3 } };
-	uint8_t args[256] = { 0 };
+	} bad[] = {{"", 1}, {".", 2}, {"..", 3}, {"a/b", 4}, {"/", 2}, {"abc", 3}};
+	uint8_t args[256] = {0};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		const struct row *r = &rows[i];
@@ -78,10 +78,10 @@ Test(dispatch, names_that_are_none)
 
 Test(dispatch, header_says_another_length)
 {
-	struct fuse_in_header head = { .opcode = FUSE_GETATTR, .nodeid = FUSE_ROOT_ID };
-	struct fuse_getattr_in in = { 0 };
+	struct fuse_in_header head = {.opcode = FUSE_GETATTR, .nodeid = FUSE_ROOT_ID};
+	struct fuse_getattr_in in = {0};
 	size_t whole = sizeof(head) + sizeof(in);
-	const size_t wrong[] = { 0, 1, sizeof(head), whole - 1, whole + 1, UINT32_MAX };
+	const size_t wrong[] = {0, 1, sizeof(head), whole - 1, whole + 1, UINT32_MAX};
 	struct outcome o = send_raw(head, &in, whole, whole);
 
 	cr_assert(o.sent == 1 && o.error == 0 && o.size == sizeof(struct fuse_attr_out));
@@ -101,7 +101,7 @@ static void create(const char *name, uint64_t *id, uint64_t *fh)
 	struct {
 		struct fuse_create_in in;
 		char name[32];
-	} args = { .in = { .flags = O_RDWR, .mode = S_IFREG | 0600 } };
+	} args = {.in = {.flags = O_RDWR, .mode = S_IFREG | 0600}};
 	struct {
 		struct fuse_entry_out entry;
 		struct open_out_740 open;
@@ -120,7 +120,7 @@ static struct outcome write_sized(uint64_t id, uint64_t fh, uint64_t off, uint32
 				  size_t have)
 {
 	uint8_t args[sizeof(struct fuse_write_in) + 64];
-	struct fuse_write_in in = { .fh = fh, .offset = off, .size = size };
+	struct fuse_write_in in = {.fh = fh, .offset = off, .size = size};
 
 	memset(args, 'd', sizeof(args));
 	memcpy(args, &in, sizeof(in));
@@ -130,7 +130,7 @@ static struct outcome write_sized(uint64_t id, uint64_t fh, uint64_t off, uint32
 static struct outcome read_sized(uint32_t opcode, uint64_t id, uint64_t fh, uint64_t off,
 				 uint32_t size)
 {
-	struct fuse_read_in in = { .fh = fh, .offset = off, .size = size };
+	struct fuse_read_in in = {.fh = fh, .offset = off, .size = size};
 
 	return send_args(opcode, id, &in, sizeof(in));
 }
@@ -160,9 +160,9 @@ Test(dispatch, sizes_of_reads_and_writes)
 
 static struct outcome xattr(uint32_t opcode, uint64_t id, uint32_t size, size_t value)
 {
-	uint8_t args[sizeof(struct fuse_setxattr_in) + 64] = { 0 };
-	size_t head = opcode == FUSE_SETXATTR ? sizeof(struct fuse_setxattr_in) :
-						sizeof(struct fuse_getxattr_in);
+	uint8_t args[sizeof(struct fuse_setxattr_in) + 64] = {0};
+	size_t head = opcode == FUSE_SETXATTR ? sizeof(struct fuse_setxattr_in)
+					      : sizeof(struct fuse_getxattr_in);
 
 	memcpy(args, &size, sizeof(size)); /* the first field of both */
 	if (opcode == FUSE_LISTXATTR)
@@ -191,12 +191,12 @@ Test(dispatch, forgets_beyond_the_end)
 	struct {
 		struct fuse_batch_forget_in in;
 		struct fuse_forget_one one[2];
-	} args = { .in = { .count = UINT32_MAX } };
+	} args = {.in = {.count = UINT32_MAX}};
 	uint64_t id, fh;
 
 	create("f", &id, &fh);
-	args.one[0] = (struct fuse_forget_one){ .nodeid = UINT64_MAX, .nlookup = UINT64_MAX };
-	args.one[1] = (struct fuse_forget_one){ .nodeid = 0, .nlookup = 1 };
+	args.one[0] = (struct fuse_forget_one){.nodeid = UINT64_MAX, .nlookup = UINT64_MAX};
+	args.one[1] = (struct fuse_forget_one){.nodeid = 0, .nlookup = 1};
 	for (size_t len = 0; len <= sizeof(args); len++)
 		cr_assert_eq(send_args(FUSE_BATCH_FORGET, 0, &args, len).sent, 0);
 	cr_assert_eq(write_sized(id, fh, 0, 1, 1).error, 0, "the file is still there");
@@ -206,7 +206,7 @@ static struct outcome ioctl_sized(uint32_t cmd, uint32_t in_size, uint32_t out_s
 {
 	size_t room = sizeof(struct fuse_ioctl_in) + 16384;
 	uint8_t *args = calloc(1, room);
-	struct fuse_ioctl_in in = { .cmd = cmd, .in_size = in_size, .out_size = out_size };
+	struct fuse_ioctl_in in = {.cmd = cmd, .in_size = in_size, .out_size = out_size};
 	struct outcome o;
 
 	memcpy(args, &in, sizeof(in));
@@ -225,7 +225,7 @@ static int ioctl_result(const struct outcome *o)
 
 Test(dispatch, sizes_of_ioctls)
 {
-	static const uint32_t cmds[] = { CACHEFS_IOC_INFO, CACHEFS_IOC_REMOUNT };
+	static const uint32_t cmds[] = {CACHEFS_IOC_INFO, CACHEFS_IOC_REMOUNT};
 	struct outcome o;
 
 	for (size_t i = 0; i < ARRAY_SIZE(cmds); i++) {
@@ -253,8 +253,9 @@ Test(dispatch, sizes_of_ioctls)
 
 Test(dispatch, ids_and_handles_that_are_none)
 {
-	static const uint64_t none[] = { 0, 2, 1023, 1024, 1u << 20, 1u << 24, UINT32_MAX,
-					 1ull << 32, 1ull << 63, UINT64_MAX - 1, UINT64_MAX };
+	static const uint64_t none[] = {
+	    0,		2,	    1023,	1024,		1u << 20,  1u << 24,
+	    UINT32_MAX, 1ull << 32, 1ull << 63, UINT64_MAX - 1, UINT64_MAX};
 	uint8_t args[256];
 
 	for (size_t n = 0; n < ARRAY_SIZE(none); n++) {

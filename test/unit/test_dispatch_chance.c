@@ -10,8 +10,8 @@ static uint64_t last_id, last_fh;
 
 static uint64_t word(unsigned *seed)
 {
-	uint64_t r = (uint64_t)rand_r(seed) << 33 ^ (uint64_t)rand_r(seed) << 11 ^
-		     (uint64_t)rand_r(seed);
+	uint64_t r =
+	    (uint64_t)rand_r(seed) << 33 ^ (uint64_t)rand_r(seed) << 11 ^ (uint64_t)rand_r(seed);
 
 	switch (rand_r(seed) % 8) {
 	case 0:
@@ -43,7 +43,7 @@ static void by_chance(unsigned *seed)
 	for (size_t i = 0; i < ARRAY_SIZE(args); i++)
 		args[i] = word(seed);
 	for (unsigned n = 0; n < r->names; n++, len += 2)
-		memcpy((char *)args + len, (char[]){ (char)('a' + rand_r(seed) % 6), 0 }, 2);
+		memcpy((char *)args + len, (char[]){(char)('a' + rand_r(seed) % 6), 0}, 2);
 	len += (size_t)rand_r(seed) % 3 ? 0 : (size_t)rand_r(seed) % 100;
 	o = send_args(r->opcode, id, args, len);
 	cr_assert_eq(o.sent, !r->no_reply, "opcode %u", r->opcode);
@@ -60,20 +60,22 @@ static void by_chance(unsigned *seed)
 static struct storm {
 	const struct engine *engine;
 	const char mode[32];
-} storms[] = { { &engine_threads, "cache=writeback" }, { &engine_threads, "cache=directsync" },
-	       { &engine_threads, "cache=unsafe" }, { &engine_null, "cache=writethrough" } };
+} storms[] = {{&engine_threads, "cache=writeback"},
+	      {&engine_threads, "cache=directsync"},
+	      {&engine_threads, "cache=unsafe"},
+	      {&engine_null, "cache=writethrough"}};
 
 ParameterizedTestParameters(dispatch_chance, each_is_answered_once)
 {
 	/* the engines by address: each test is a new process of this program */
-	static unsigned which[] = { 0, 1, 2, 3 };
+	static unsigned which[] = {0, 1, 2, 3};
 
 	return cr_make_param_array(unsigned, which, ARRAY_SIZE(which));
 }
 
 ParameterizedTest(unsigned *which, dispatch_chance, each_is_answered_once, .timeout = 300)
 {
-	struct rlimit small = { 1 << 20, 1 << 20 }; /* no request may fill the disk */
+	struct rlimit small = {1 << 20, 1 << 20}; /* no request may fill the disk */
 	unsigned seed = 1 + *which;
 
 	begin_with(storms[*which].engine, storms[*which].mode);

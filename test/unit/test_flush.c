@@ -23,7 +23,7 @@ static int fake_sync(int fd, bool datasync)
 	return sync_result;
 }
 
-static const struct engine fake = { .name = "fake", .sync = fake_sync };
+static const struct engine fake = {.name = "fake", .sync = fake_sync};
 
 /* A file without any error of its own: what a dropped flush asks the kernel about. */
 static int healthy_fd(void)
@@ -39,7 +39,7 @@ static struct file_stats stats, other_stats;
 
 static struct stats sum_of(const struct file_stats *f)
 {
-	struct stats sum = { 0 };
+	struct stats sum = {0};
 
 	stats_sum(f, &sum);
 	return sum;
@@ -63,7 +63,7 @@ static uint64_t nsec_of(const struct file_stats *f)
 
 Test(flush, executed)
 {
-	struct flush_state f = { 0 };
+	struct flush_state f = {0};
 	uint64_t start = clock_nsec();
 
 	cr_assert_eq(flush_file(&f, &stats, &fake, 42, true, FLUSH_EXECUTE), 0);
@@ -79,7 +79,7 @@ Test(flush, executed)
 
 Test(flush, dropped)
 {
-	struct flush_state f = { 0 };
+	struct flush_state f = {0};
 	int fd = healthy_fd();
 
 	for (int i = 0; i < 3; i++)
@@ -92,7 +92,7 @@ Test(flush, dropped)
 /* The kernel reports an error once; every later flush of the file repeats it, dropped ones too. */
 Test(flush, an_error_stays)
 {
-	struct flush_state f = { 0 }, other = { 0 };
+	struct flush_state f = {0}, other = {0};
 	int fd = healthy_fd();
 
 	cr_assert_eq(flush_file(&f, &stats, &fake, fd, true, FLUSH_DROP), 0);
@@ -104,13 +104,14 @@ Test(flush, an_error_stays)
 	cr_assert_eq(flush_sync(&f, &fake, fd, false), -EIO);
 	cr_assert_eq(flush_error(&f), -EIO);
 	counts_are(&stats, 4, 2, 2);
-	cr_assert_eq(flush_file(&other, &other_stats, &fake, fd, true, FLUSH_EXECUTE), 0, "another open file");
+	cr_assert_eq(flush_file(&other, &other_stats, &fake, fd, true, FLUSH_EXECUTE), 0,
+		     "another open file");
 	counts_are(&other_stats, 1, 1, 0);
 }
 
 Test(flush, the_first_error_stays)
 {
-	struct flush_state f = { 0 };
+	struct flush_state f = {0};
 
 	cr_assert_eq(flush_error(&f), 0);
 	flush_latch(&f, -ENOSPC);
@@ -123,8 +124,8 @@ Test(flush, the_first_error_stays)
 /* A backing that cannot sync has lost nothing: the client is told, and a later flush may work. */
 Test(flush, unsupported_is_no_loss)
 {
-	static const int errors[] = { -EINVAL, -EROFS, -ESPIPE };
-	struct flush_state f = { 0 };
+	static const int errors[] = {-EINVAL, -EROFS, -ESPIPE};
+	struct flush_state f = {0};
 	int pipes[2];
 
 	for (size_t i = 0; i < ARRAY_SIZE(errors); i++) {
@@ -143,7 +144,7 @@ Test(flush, unsupported_is_no_loss)
 /* What a mode owes without a client's asking is no flush that a client sent. */
 Test(flush, sync_is_not_counted)
 {
-	struct flush_state f = { 0 };
+	struct flush_state f = {0};
 
 	cr_assert_eq(flush_sync(&f, &fake, 7, true), 0);
 	cr_assert_eq(sync_calls, 1);

@@ -38,8 +38,8 @@ static void count_resume(struct claim *c)
 
 static struct counted counted(enum claim_kind kind, uint64_t start, uint64_t end)
 {
-	return (struct counted){ .claim = { .kind = kind, .start = start, .end = end,
-					    .resume = count_resume } };
+	return (struct counted){
+	    .claim = {.kind = kind, .start = start, .end = end, .resume = count_resume}};
 }
 
 static void begin(void)
@@ -64,9 +64,8 @@ static const struct {
 	uint64_t start, end;
 	bool overlap; /* with [100, 200) */
 } ranges[] = {
-	{ 0, 100, false }, { 200, 300, false },		{ 300, UINT64_MAX, false },
-	{ 0, 101, true },  { 199, 300, true },		{ 100, 200, true },
-	{ 150, 151, true }, { 0, UINT64_MAX, true },
+    {0, 100, false},  {200, 300, false}, {300, UINT64_MAX, false}, {0, 101, true},
+    {199, 300, true}, {100, 200, true},	 {150, 151, true},	   {0, UINT64_MAX, true},
 };
 
 Test(lock, matrix)
@@ -75,8 +74,8 @@ Test(lock, matrix)
 		for (int b = 0; b < CLAIM_KINDS; b++) {
 			for (size_t i = 0; i < ARRAY_SIZE(ranges); i++) {
 				struct counted x = counted((enum claim_kind)a, 100, 200);
-				struct counted y = counted((enum claim_kind)b, ranges[i].start,
-							   ranges[i].end);
+				struct counted y =
+				    counted((enum claim_kind)b, ranges[i].start, ranges[i].end);
 				bool waits = ranges[i].overlap &&
 					     conflict((enum claim_kind)a, (enum claim_kind)b);
 
@@ -118,8 +117,8 @@ Test(lock, order_of_arrival)
 Test(lock, released_together)
 {
 	struct counted gate = counted(CLAIM_GATE, 0, 100);
-	struct counted rmw[3] = { counted(CLAIM_RMW, 0, 10), counted(CLAIM_RMW, 5, 20),
-				  counted(CLAIM_RMW, 15, 30) };
+	struct counted rmw[3] = {counted(CLAIM_RMW, 0, 10), counted(CLAIM_RMW, 5, 20),
+				 counted(CLAIM_RMW, 15, 30)};
 
 	cr_assert(iolock_acquire(&lock, &gate.claim));
 	for (int i = 0; i < 3; i++)
@@ -154,7 +153,7 @@ static atomic_int waiter_state; /* 1: about to wait, 2: owns */
 
 static void *waiter(void *arg)
 {
-	struct claim c = { .kind = CLAIM_GATE, .start = 0, .end = UINT64_MAX };
+	struct claim c = {.kind = CLAIM_GATE, .start = 0, .end = UINT64_MAX};
 
 	(void)arg;
 	atomic_store(&waiter_state, 1);
@@ -227,7 +226,7 @@ static void *storm(void *arg)
 	unsigned seed = (unsigned)(uintptr_t)arg;
 
 	for (int i = 0; i < ROUNDS; i++) {
-		struct slept s = { .claim = { .resume = wake } };
+		struct slept s = {.claim = {.resume = wake}};
 		unsigned r = (unsigned)rand_r(&seed);
 
 		/* gates are rare, as they are in life: with many of them all is serial */

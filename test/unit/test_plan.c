@@ -91,8 +91,8 @@ static void check_kernel_path(const struct promised *p, enum kernel_path kernel_
 	cr_assert_eq(plan->backing_id, possible, "client flags %o", client_flags);
 	cr_assert_eq(plan->kernel, possible && means_it, "client flags %o", client_flags);
 	/* setting the attribute changes the file's ctime, which readers must not */
-	cr_assert_eq(plan->kernel_sync, plan->kernel && p->stable == YES &&
-						(client_flags & O_ACCMODE) != O_RDONLY);
+	cr_assert_eq(plan->kernel_sync,
+		     plan->kernel && p->stable == YES && (client_flags & O_ACCMODE) != O_RDONLY);
 	cr_assert_eq(plan->fopen_direct_io, !plan->kernel);
 }
 

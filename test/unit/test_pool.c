@@ -16,11 +16,8 @@ static struct lane_size {
 	enum lane lane;
 	unsigned threads, cap;
 } lanes[] = {
-    {LANE_DATA, 32, 24},
-    {LANE_FLUSH, 16, 12},
-    {LANE_META, 8, 6},
-    {LANE_NOTIFY, 4, 3},
-    {LANE_WRITEBACK, 8, 6},
+    {LANE_DATA, 32, 24}, {LANE_FLUSH, 16, 12},	 {LANE_META, 8, 6},
+    {LANE_NOTIFY, 4, 3}, {LANE_WRITEBACK, 8, 6},
 };
 
 static struct pool *pool;

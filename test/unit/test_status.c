@@ -72,11 +72,12 @@ static json_int_t number_of(const json_t *j, const char *name)
 }
 
 /* The contract's names, written down a second time on purpose. */
-static const char *const mount_names[] = {
-    "version", "source",	 "mountpoint", "transport",	  "engine",
-    "recover", "supervisor_pid", "worker_pid", "worker_restarts", "files",
-    "options", "mode",		 "switches",   "rules",		  "sync_error",
-    "upgrades", "requests_resent", "last_death"};
+static const char *const mount_names[] = {"version",	    "source",	       "mountpoint",
+					  "transport",	    "engine",	       "recover",
+					  "supervisor_pid", "worker_pid",      "worker_restarts",
+					  "files",	    "options",	       "mode",
+					  "switches",	    "rules",	       "sync_error",
+					  "upgrades",	    "requests_resent", "last_death"};
 static const char *const file_names[] = {"path",
 					 "mode",
 					 "switches",

@@ -41,7 +41,7 @@ static void fake_release(struct request *req)
 	container_of(req, struct fake, req)->released++;
 }
 
-static const struct request_ops fake_ops = { fake_send, fake_release };
+static const struct request_ops fake_ops = {fake_send, fake_release};
 
 static struct fake *fake(const void *args, size_t len)
 {
@@ -51,8 +51,8 @@ static struct fake *fake(const void *args, size_t len)
 	f->req.session = &session;
 	f->req.len = sizeof(*f->req.in) + len;
 	f->req.in = malloc(f->req.len);
-	*f->req.in = (struct fuse_in_header){ .len = (uint32_t)f->req.len, .unique = 77,
-					      .uid = 1, .gid = 2, .pid = 3 };
+	*f->req.in = (struct fuse_in_header){
+	    .len = (uint32_t)f->req.len, .unique = 77, .uid = 1, .gid = 2, .pid = 3};
 	memcpy(f->req.in + 1, args, len);
 	return f;
 }
@@ -113,12 +113,10 @@ Test(wire, names)
 		size_t len;
 		bool good;
 	} rows[] = {
-		{ "a", 2, true },      { "...", 4, true },   { ".a", 3, true },
-		{ "..a", 4, true },    { "a b\n", 5, true }, { "\xff\xfe", 3, true },
-		{ "", 1, false },      { ".", 2, false },    { "..", 3, false },
-		{ "/", 2, false },     { "a/b", 4, false },  { "a/", 3, false },
-		{ "../a", 5, false },  { "a", 1, false },    { "abc", 3, false },
-		{ "", 0, false },
+	    {"a", 2, true},	{"...", 4, true},      {".a", 3, true},	  {"..a", 4, true},
+	    {"a b\n", 5, true}, {"\xff\xfe", 3, true}, {"", 1, false},	  {".", 2, false},
+	    {"..", 3, false},	{"/", 2, false},       {"a/b", 4, false}, {"a/", 3, false},
+	    {"../a", 5, false}, {"a", 1, false},       {"abc", 3, false}, {"", 0, false},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -193,8 +191,8 @@ static bool caller_of(struct fake *f, struct fs_caller *c, bool name_too)
 Test(wire, caller)
 {
 	/* at every alignment: a name of any length stands in front of it */
-	static const char *const names[] = { "a", "ab", "abc", "abcd", "abcde" };
-	struct extension e = { .size = 24, .type = FUSE_EXT_GROUPS, .nr = 1, .groups = { 42 } };
+	static const char *const names[] = {"a", "ab", "abc", "abcd", "abcde"};
+	struct extension e = {.size = 24, .type = FUSE_EXT_GROUPS, .nr = 1, .groups = {42}};
 	struct fs_caller c;
 
 	session.flags = 0;
@@ -211,15 +209,15 @@ Test(wire, caller)
 	e.type = 99; /* some newer kernel's */
 	cr_assert(caller_of(creation("a", &e, sizeof(e), sizeof(e)), &c, true));
 	cr_assert_eq(c.group, 2);
-	e = (struct extension){ .size = 24, .type = FUSE_EXT_GROUPS, .groups = { 42 } };
+	e = (struct extension){.size = 24, .type = FUSE_EXT_GROUPS, .groups = {42}};
 	cr_assert(caller_of(creation("a", &e, sizeof(e), sizeof(e)), &c, true));
 	cr_assert_eq(c.group, 2, "an empty list");
 }
 
 Test(wire, malformed_extensions)
 {
-	static const uint32_t sizes[] = { 0, 1, 7, 25, 32, 4096, UINT32_MAX, UINT32_MAX - 7 };
-	struct extension e = { .size = 24, .type = FUSE_EXT_GROUPS, .nr = 1 };
+	static const uint32_t sizes[] = {0, 1, 7, 25, 32, 4096, UINT32_MAX, UINT32_MAX - 7};
+	struct extension e = {.size = 24, .type = FUSE_EXT_GROUPS, .nr = 1};
 	struct fs_caller c;
 
 	session.flags = FUSE_CREATE_SUPP_GROUP;
@@ -230,7 +228,7 @@ Test(wire, malformed_extensions)
 		cr_assert_not(caller_of(creation("a", &e, sizeof(e), sizeof(e)), &c, false),
 			      "size %u", sizes[i]);
 	}
-	e = (struct extension){ .size = 8, .type = FUSE_EXT_GROUPS };
+	e = (struct extension){.size = 8, .type = FUSE_EXT_GROUPS};
 	cr_assert(caller_of(creation("a", &e, 8, 8), &c, false), "no list at all");
 	cr_assert_eq(c.group, 2);
 }
@@ -266,8 +264,11 @@ Test(wire, timeouts)
 		double seconds;
 		uint64_t sec;
 		uint32_t nsec;
-	} rows[] = { { 0, 0, 0 }, { 1, 1, 0 }, { 0.5, 0, 500000000 }, { 2.25, 2, 250000000 },
-		     { 1073741824.0, 1073741824, 0 } };
+	} rows[] = {{0, 0, 0},
+		    {1, 1, 0},
+		    {0.5, 0, 500000000},
+		    {2.25, 2, 250000000},
+		    {1073741824.0, 1073741824, 0}};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		uint64_t sec;
@@ -280,15 +281,21 @@ Test(wire, timeouts)
 
 Test(wire, attributes)
 {
-	struct statx st = { .stx_ino = 1ull << 40, .stx_size = 1ull << 41, .stx_blocks = 3,
-			    .stx_mode = S_IFBLK | 04755, .stx_nlink = 4, .stx_uid = 5,
-			    .stx_gid = 6, .stx_blksize = 4096, .stx_rdev_major = 0xabc,
-			    .stx_rdev_minor = 0x12345 };
+	struct statx st = {.stx_ino = 1ull << 40,
+			   .stx_size = 1ull << 41,
+			   .stx_blocks = 3,
+			   .stx_mode = S_IFBLK | 04755,
+			   .stx_nlink = 4,
+			   .stx_uid = 5,
+			   .stx_gid = 6,
+			   .stx_blksize = 4096,
+			   .stx_rdev_major = 0xabc,
+			   .stx_rdev_minor = 0x12345};
 	struct fuse_entry_out entry;
-	struct fs_entry e = { .id = 9, .st = st };
+	struct fs_entry e = {.id = 9, .st = st};
 	struct fuse_attr a;
 
-	st.stx_mtime = (struct statx_timestamp){ .tv_sec = -1, .tv_nsec = 999999999 };
+	st.stx_mtime = (struct statx_timestamp){.tv_sec = -1, .tv_nsec = 999999999};
 	wire_attr(&a, &st);
 	cr_assert(a.ino == 1ull << 40 && a.size == 1ull << 41 && a.blocks == 3 && a.nlink == 4);
 	cr_assert(a.mode == (S_IFBLK | 04755) && a.uid == 5 && a.gid == 6 && a.blksize == 4096);
