@@ -74,7 +74,9 @@ bool guardian_end(struct guardian *g)
 {
 	bool released = guardian_release(g->pid, g->turn);
 
-	cleanup_fd(&g->supervisor);
+	/* who acts waits by it for our end, and has the same table of descriptors */
+	if (released)
+		cleanup_fd(&g->supervisor);
 	return released;
 }
 

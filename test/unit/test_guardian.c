@@ -143,6 +143,24 @@ Test(guardian, goes_on_where_a_program_steps_back)
 	cr_assert(is_taken());
 }
 
+static void finds_it_acting(unsigned arg)
+{
+	(void)arg;
+	atomic_store(&shared->turn, GUARDIAN_ACTS); /* it has not killed anybody yet */
+	if (guardian_end(&g))
+		_exit(SERVES);
+	usleep(LATE_USEC); /* it asks again and again by then whether this process has ended */
+	_exit(atomic_load(&shared->taken) ? 1 : STEPPED_BACK);
+}
+
+Test(guardian, that_acts_knows_when_the_one_that_could_not_exec_has_ended)
+{
+	int status = guarded(10 * MSEC, finds_it_acting, 0);
+
+	cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == STEPPED_BACK);
+	cr_assert(is_taken());
+}
+
 static void is_slow_to_release(unsigned arg)
 {
 	(void)arg;
