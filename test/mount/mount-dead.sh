@@ -309,8 +309,11 @@ install_helpers() {
 	# libmount's table, not the machine's
 	mkdir -p /run/mount
 	mount -t tmpfs none /run/mount && touch /run/mount/utab
-	# everybody may use this /dev/fuse, whatever the machine's own says
-	mknod -m 666 "$WORK/fuse" c 10 229 && mount --bind "$WORK/fuse" /dev/fuse
+	# everybody may use this /dev/fuse, whatever the machine's own says; TMPDIR may be without devices
+	mkdir "$WORK/dev"
+	mount -t tmpfs -o dev,mode=755 none "$WORK/dev" && echo "$WORK/dev" >>"$WORK/mounts"
+	mknod -m 666 "$WORK/dev/fuse" c 10 229 && mount --bind "$WORK/dev/fuse" /dev/fuse
+	"${AS_USER[@]}" bash -c 'exec 3<>/dev/fuse' || skip_all "users cannot use /dev/fuse here"
 	# where users can get at them, too
 	install -m 755 "$MOUNT_CACHEFS" "$CTL" "$TOOLS/killed" "$WORK"
 	USER_UMOUNT=umount
