@@ -20,6 +20,9 @@
 /* To become ready takes at most this long, or the worker counts as hung; more where the limit for
  * those that serve is more than twice that. */
 #define START_NSEC UINT64_C(30000000000)
+/* The first one, for which only the command in front waits, puts images back
+ * (after-crash=rollback), and who is ended in the midst of that might never come to an end. */
+#define FIRST_START_NSEC UINT64_C(600000000000)
 
 void health_heard(struct supervisor *s, const struct health *h)
 {
@@ -45,7 +48,7 @@ static bool served_well(const struct supervisor *s, uint64_t until)
 static bool is_late(const struct supervisor *s, uint64_t now, uint64_t limit)
 {
 	if (!s->ready)
-		return now - s->started > MAX(limit / 2, START_NSEC);
+		return now - s->started > MAX(limit / 2, s->first ? FIRST_START_NSEC : START_NSEC);
 	return now - s->pong > limit + limit / 2 || now - s->progress > limit;
 }
 

@@ -185,13 +185,14 @@ static pid_t start_worker(struct supervisor *s, bool resumed)
 	return pid;
 }
 
-static void life_begins(struct supervisor *s, pid_t pid)
+static void life_begins(struct supervisor *s, pid_t pid, bool first)
 {
 	uint64_t now = clock_nsec();
 
 	s->started = s->pong = s->progress = s->asked = s->ticked = now;
 	s->ready = s->hung = s->handing_over = false;
 	s->answered = 0;
+	s->first = first;
 	s->worker = pid;
 }
 
@@ -381,7 +382,7 @@ int supervisor_run(struct supervisor *s, bool resumed)
 
 		if (pid < 0)
 			return no_process(s, pid);
-		life_begins(s, pid);
+		life_begins(s, pid, !resumed);
 		status = watch(s, pid);
 		outcome = judge(s, status, resumed);
 		if (outcome == OUTCOME_ENDED)

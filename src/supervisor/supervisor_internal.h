@@ -40,6 +40,7 @@ struct supervisor {
 
 	/* of the worker that there is; times of CLOCK_MONOTONIC, nanoseconds */
 	pid_t worker; /* 0: there is none */
+	bool first;   /* of the mount: no other one has served before it */
 	bool ready, hung, handing_over;
 	uint64_t started, ready_at, asked, pong, progress, answered, ticked;
 	/* of all of them */

@@ -248,6 +248,13 @@ Test(health, half_a_minute_is_enough_to_start)
 	cr_assert(is_hung(sleeper(), 31));
 }
 
+Test(health, the_first_one_has_files_to_put_back)
+{
+	s.first = true;
+	cr_assert_not(is_hung(sleeper(), 599));
+	cr_assert(is_hung(sleeper(), 601));
+}
+
 Test(health, who_wants_more_patience_has_it)
 {
 	s.config.hang_timeout = 600;
