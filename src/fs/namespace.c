@@ -323,19 +323,22 @@ static int rename_said(struct fs *fs, struct renaming *r, bool *sync)
 		names_follow(fs, r);
 		*sync = *sync || renaming_sync(fs, r);
 	}
-	unsafe_renamed(fs, r);
 	return err;
 }
 
 static int rename_found(struct fs *fs, struct renaming *r)
 {
 	bool sync = r->renamed || renaming_sync(fs, r);
-	int err = unsafe_renaming(fs, r);
+	int unsaid = unsafe_renaming(fs, r), err = unsaid;
 
-	if (err)
-		node_name_lost(&r->replaced, r->to, r->newname, false);
-	else
+	/* what a dead worker has renamed has its new name, whatever is said of it */
+	if (!unsaid || r->renamed)
 		err = rename_said(fs, r, &sync);
+	else
+		node_name_lost(&r->replaced, r->to, r->newname, false);
+	if (!unsaid)
+		unsafe_renamed(fs, r);
+	err = err ? err : unsaid;
 	if (r->moved)
 		node_unref(fs, r->moved);
 	if (r->other)
