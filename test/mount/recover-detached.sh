@@ -16,6 +16,19 @@ open_kinds() {
 		sed -e 's/:\[.*/:/' -e 's|^/proc/[0-9]*|/proc/PID|' -e 's| (deleted)$||' -e "s|^$BACK.*|backing|" | sort | uniq -c
 }
 
+# To compare with later, when what was closed is closed there, too: RELEASE comes after close(2) has returned.
+snapshot() {
+	local same=0
+
+	open_kinds >"$WORK/before"
+	while [ $same -lt 10 ]; do
+		sleep 0.1
+		open_kinds >"$WORK/now"
+		if cmp -s "$WORK/before" "$WORK/now"; then same=$((same + 1)); else same=0; fi
+		mv "$WORK/now" "$WORK/before"
+	done
+}
+
 # A worker that has just begun may have something open for a moment.
 same_kinds() { open_kinds >"$WORK/now"; cmp -s "$WORK/before" "$WORK/now"; }
 as_before() { soon same_kinds || { diff "$WORK/before" "$WORK/now"; false; }; }
@@ -35,7 +48,7 @@ daemon=$(status_field "$MNT" supervisor_pid)
 echo "$daemon $MNT" >>"$WORK/daemons"
 need_recover "$MNT"
 succeeds "a client works" work plain
-open_kinds >"$WORK/before"
+snapshot
 kill_worker "$MNT"
 succeeds "after a kill the same is open" as_before
 for i in 1 2 3 4 5 6; do
@@ -46,7 +59,7 @@ wait_jobs() { local pid; for pid in $(jobs -pr); do [ "$pid" = "$watchdog_pid" ]
 succeeds "clients of six more have no error" wait_jobs
 succeeds "and nothing more is open then" as_before
 succeeds "an upgrade" "$top_builddir/cachefsctl" upgrade "$MNT"
-open_kinds >"$WORK/before" # of another program: libfuse's copy of a descriptor is not there
+snapshot # of another program: libfuse's copy of a descriptor is not there
 kill_worker "$MNT"
 succeeds "and after it and a kill, too" as_before
 gone() { ! grep -qs '^State:.[^Z]' "/proc/$daemon/status"; } # it is not our child: it may stay a zombie
